@@ -1,0 +1,242 @@
+"""The bundle: a folder `NAME.dsrfau` with a model in its target's own format, and a manifest that explains it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import BundleError, UsageError
+from .manifest import CALIBRATION, MANIFEST, FileRecord, Manifest
+from .runtimes.base import ModelFiles
+
+SUFFIX = ".dsrfau"
+_AGAIN = "Copy it again from where it came, or export it again with dsrfau-export."
+
+
+def default_bundle() -> Path:
+    """The student that comes with the package."""
+    return Path(__file__).resolve().parent / "assets" / f"student{SUFFIX}"
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """An opened bundle: its folder and its manifest, which agree with each other."""
+
+    path: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, path: str | Path, *, verify: bool = True) -> Bundle:
+        """Open a bundle.
+
+        Args:
+            path: the folder.
+            verify: compare the checksum of every file with the manifest's.
+
+        Raises:
+            BundleError: it is missing, incomplete, corrupt, or of a schema that this version does not read.
+        """
+        folder = Path(path)
+        try:
+            raw = (folder / MANIFEST).read_bytes()
+        except OSError as error:
+            raise BundleError(_why_no_manifest(folder, error)) from error
+        bundle = cls(folder, Manifest.from_json(raw, str(folder)))
+        for name, record in bundle.manifest.files.items():
+            _check_file(folder / name, record, verify=verify)
+        return bundle
+
+    @property
+    def model_path(self) -> Path:
+        """The model in its target's format."""
+        return self.path / self.manifest.model
+
+    @property
+    def portable_path(self) -> Path:
+        """The fp32 ONNX graph from which any device can rebuild."""
+        return self.path / self.manifest.portable
+
+    def model_files(self) -> ModelFiles:
+        """What a runtime needs to know of this bundle."""
+        manifest = self.manifest
+        return ModelFiles(
+            path=self.model_path,
+            format=manifest.target,
+            portable=self.portable_path,
+            input_size=manifest.input_size,
+            sites=len(manifest.sites),
+            heatmap_size=manifest.heatmap_size,
+            batch=None if manifest.batch == "dynamic" else int(manifest.batch),
+            precision=manifest.precision,
+            digest=manifest.files[manifest.model].sha256,
+            name=self.path.name,
+            build=manifest.build,
+        )
+
+    def read_calibration(self) -> npt.NDArray[np.uint8]:
+        """Calibration crops `[n, size, size, 3]` in BGR that the bundle carries along; n is 0 where it has none.
+
+        Raises:
+            BundleError: they cannot be read.
+        """
+        size = self.manifest.input_size
+        if CALIBRATION not in self.manifest.files:
+            return np.empty((0, size, size, 3), np.uint8)
+        return read_crops(self.path / CALIBRATION, size)
+
+
+def read_crops(archive: Path, size: int) -> npt.NDArray[np.uint8]:
+    """Crops `[n, size, size, 3]` in BGR from a zip of pictures, in the order of their names.
+
+    Raises:
+        BundleError: it is no such zip.
+    """
+    import cv2
+
+    crops = []
+    try:
+        with zipfile.ZipFile(archive) as stored:
+            for name in sorted(stored.namelist()):
+                crop = cv2.imdecode(np.frombuffer(stored.read(name), np.uint8), cv2.IMREAD_COLOR)
+                if crop is None or crop.shape != (size, size, 3):
+                    raise BundleError(f"{archive}: {name} is not a picture of {size}x{size} pixels. {_AGAIN}")
+                crops.append(crop)
+    except (OSError, zipfile.BadZipFile, cv2.error) as error:
+        raise BundleError(f"The calibration crops {archive} cannot be read ({error}). {_AGAIN}") from error
+    return np.stack(crops).astype(np.uint8, copy=False) if crops else np.empty((0, size, size, 3), np.uint8)
+
+
+def write_bundle(
+    destination: str | Path, manifest: Manifest, files: Mapping[str, Path | bytes], *, overwrite: bool = False
+) -> Bundle:
+    """Write a bundle so that it is there as a whole or not at all.
+
+    Everything goes into a hidden folder beside the destination, the manifest last, which is then renamed.
+
+    Args:
+        destination: the folder to make.
+        manifest: what to say of it; its `files` is replaced by what is written.
+        files: contents by name, as bytes or as files to copy. Must hold the manifest's `model` and `portable`.
+        overwrite: replace a bundle that is already there.
+
+    Raises:
+        UsageError: something is there already, or a file that the manifest names is not given.
+        BundleError: it cannot be written (no space, no permission).
+    """
+    target = Path(destination).absolute()
+    _check_destination(target, overwrite=overwrite)
+    for name in (manifest.model, manifest.portable):
+        if name not in files:
+            raise UsageError(f"The manifest names {name}, which is not among the files to write.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent))
+    except OSError as error:
+        raise BundleError(_unwritable(target, error)) from error
+    try:
+        records = {name: _store(staging / name, content) for name, content in files.items()}
+        complete = replace(manifest, files=records)
+        _store(staging / MANIFEST, complete.to_json().encode())
+        staging.chmod(0o755)  # mkdtemp makes folders that only their owner reads
+        _sync_folder(staging)
+        _move_into_place(staging, target, overwrite=overwrite)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise BundleError(_unwritable(target, error)) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+    return Bundle(Path(destination), complete)
+
+
+def _store(path: Path, content: Path | bytes) -> FileRecord:
+    digest, size = hashlib.sha256(), 0
+    with io.BytesIO(content) if isinstance(content, bytes) else content.open("rb") as source, path.open("xb") as sink:
+        while block := source.read(1 << 20):
+            sink.write(block)
+            digest.update(block)
+            size += len(block)
+        sink.flush()
+        os.fsync(sink.fileno())
+    return FileRecord(digest.hexdigest(), size)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _check_destination(target: Path, *, overwrite: bool) -> None:
+    if not target.exists() and not target.is_symlink():
+        return
+    if not overwrite:
+        raise UsageError(f"{target} is already there. Choose another folder with -o, or replace it with --overwrite.")
+    is_bundle = target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir()))
+    if target.is_symlink() or not is_bundle:
+        raise UsageError(f"{target} is not a bundle, so it is not replaced. Choose another folder with -o.")
+
+
+def _move_into_place(staging: Path, target: Path, *, overwrite: bool) -> None:
+    """Rename; with several writers at once the last one wins, and at no time is a half-written bundle there."""
+    for _ in range(100):
+        try:
+            staging.replace(target)
+        except OSError:
+            _check_destination(target, overwrite=overwrite)
+            if not target.is_dir():
+                raise
+        else:
+            return
+        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
+        try:
+            target.replace(old / target.name)
+        except FileNotFoundError:
+            continue
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+    raise OSError(f"other programs keep writing {target}")
+
+
+def _check_file(path: Path, record: FileRecord, *, verify: bool) -> None:
+    try:
+        size = path.stat().st_size
+        digest = _sha256(path) if verify and size == record.bytes else record.sha256
+    except OSError as error:
+        raise BundleError(f"The bundle {path.parent} lacks {path.name} ({error.strerror}). {_AGAIN}") from error
+    if size != record.bytes or digest != record.sha256:
+        what = f"has {size} bytes instead of {record.bytes}" if size != record.bytes else "does not match its checksum"
+        raise BundleError(f"The bundle {path.parent} is corrupt: {path.name} {what}. {_AGAIN}")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _why_no_manifest(folder: Path, error: OSError) -> str:
+    if not folder.exists():
+        return f"There is no bundle at {folder}. Give the folder NAME{SUFFIX} that dsrfau-export wrote."
+    if not folder.is_dir():
+        return f"{folder} is a file; a bundle is a folder. Give the folder NAME{SUFFIX} that dsrfau-export wrote."
+    return f"{folder} is not a complete bundle: {MANIFEST} cannot be read ({error.strerror}). {_AGAIN}"
+
+
+def _unwritable(target: Path, error: OSError) -> str:
+    return f"{target} cannot be written: {error.strerror or error}. Nothing was left. Choose another folder with -o."

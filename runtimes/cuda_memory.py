@@ -1,0 +1,171 @@
+"""Memory on an NVIDIA GPU behind one small class: pycuda where it is installed, else cuda-python.
+
+Both work in the device's primary context, made current around each use, so that any thread or callback may call and
+other libraries in the process (PyTorch, ROS nodes) share the same context.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from ..errors import RuntimeUnavailable
+
+INSTALL = 'Install one: pip install "dsrfau-edge[tensorrt]" (cuda-python), or pycuda.'
+
+
+class CudaMemory(Protocol):
+    """Buffers and one stream on one GPU. Addresses and the stream's handle are plain integers."""
+
+    stream: int
+
+    def current(self) -> Any:
+        """Context manager: the device's context is this thread's while it lasts. Everything below is called within."""
+
+    def allocate(self, size: int) -> int:
+        """Address of `size` new bytes on the GPU."""
+
+    def copy_in(self, address: int, array: npt.NDArray[Any]) -> None:
+        """Queue a copy of a contiguous array to the GPU."""
+
+    def copy_out(self, array: npt.NDArray[Any], address: int) -> None:
+        """Queue a copy from the GPU into a contiguous array."""
+
+    def synchronize(self) -> None:
+        """Wait until everything queued is done."""
+
+    def close(self) -> None:
+        """Free all buffers and the stream. Needs no `current`."""
+
+
+def provider() -> str | None:
+    """Name of the package that will be used, or None where neither is installed."""
+    if importlib.util.find_spec("pycuda") is not None:
+        return "pycuda"
+    try:
+        found = importlib.util.find_spec("cuda.bindings.runtime")
+    except ModuleNotFoundError:
+        return None
+    return "cuda-python" if found is not None else None
+
+
+def open_memory(index: int) -> CudaMemory:
+    """Memory on GPU `index`.
+
+    Raises:
+        RuntimeUnavailable: neither package is installed, or it cannot use the GPU.
+    """
+    name = provider()
+    if name is None:
+        raise RuntimeUnavailable(f"Neither pycuda nor cuda-python is installed. {INSTALL}")
+    try:
+        return PyCudaMemory(index) if name == "pycuda" else CudaPythonMemory(index)
+    except RuntimeUnavailable:
+        raise
+    except Exception as error:
+        raise RuntimeUnavailable(
+            f"{name} cannot use GPU {index}: {error}. Check that it fits the driver (see dsrfau-doctor)."
+        ) from error
+
+
+class PyCudaMemory:
+    """Through pycuda's driver API; never `pycuda.autoinit`, whose private context breaks other threads."""
+
+    def __init__(self, index: int) -> None:
+        self._cuda = importlib.import_module("pycuda.driver")
+        self._cuda.init()
+        self._context = self._cuda.Device(index).retain_primary_context()
+        self._buffers: list[Any] = []
+        with self.current():
+            self._stream = self._cuda.Stream()
+        self.stream = int(self._stream.handle)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        self._context.push()
+        try:
+            yield
+        finally:
+            self._context.pop()
+
+    def allocate(self, size: int) -> int:
+        buffer = self._cuda.mem_alloc(size)
+        self._buffers.append(buffer)
+        return int(buffer)
+
+    def copy_in(self, address: int, array: npt.NDArray[Any]) -> None:
+        self._cuda.memcpy_htod_async(address, array, self._stream)
+
+    def copy_out(self, array: npt.NDArray[Any], address: int) -> None:
+        self._cuda.memcpy_dtoh_async(array, address, self._stream)
+
+    def synchronize(self) -> None:
+        self._stream.synchronize()
+
+    def close(self) -> None:
+        with self.current():
+            for buffer in self._buffers:
+                buffer.free()
+            self._buffers.clear()
+            self._stream = None
+        # Primary contexts are counted; ours must be given back for the driver to release the device.
+        self._context.detach()
+
+
+class CudaPythonMemory:
+    """Through cuda-python's runtime API, which works in the primary context by itself."""
+
+    def __init__(self, index: int) -> None:
+        self._cuda = importlib.import_module("cuda.bindings.runtime")
+        self._index = index
+        self._buffers: list[int] = []
+        with self.current():
+            self._stream = self._do("cudaStreamCreate")
+        self.stream = int(self._stream)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        before = self._do("cudaGetDevice")
+        self._do("cudaSetDevice", self._index)
+        try:
+            yield
+        finally:
+            self._do("cudaSetDevice", before)
+
+    def allocate(self, size: int) -> int:
+        address = int(self._do("cudaMalloc", size))
+        self._buffers.append(address)
+        return address
+
+    def copy_in(self, address: int, array: npt.NDArray[Any]) -> None:
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
+        self._do("cudaMemcpyAsync", address, array.ctypes.data, array.nbytes, kind, self._stream)
+
+    def copy_out(self, array: npt.NDArray[Any], address: int) -> None:
+        kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
+        self._do("cudaMemcpyAsync", array.ctypes.data, address, array.nbytes, kind, self._stream)
+
+    def synchronize(self) -> None:
+        self._do("cudaStreamSynchronize", self._stream)
+
+    def close(self) -> None:
+        with self.current():
+            for address in self._buffers:
+                self._do("cudaFree", address)
+            self._buffers.clear()
+            self._do("cudaStreamDestroy", self._stream)
+
+    def _do(self, name: str, *arguments: Any) -> Any:
+        """Call a function of the runtime API, each of which returns its status and then its result."""
+        status, *result = getattr(self._cuda, name)(*arguments)
+        if int(status) != 0:
+            raise RuntimeUnavailable(
+                f"{name} failed on GPU {self._index}: {getattr(status, 'name', status)}. Free memory on the GPU, or "
+                "check the driver with dsrfau-doctor."
+            )
+        return result[0] if result else None
