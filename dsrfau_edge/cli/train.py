@@ -1,0 +1,218 @@
+"""`dsrfau-train`: teacher, student, or both from one command; and what a recipe's networks cost."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dsrfau_edge.errors import RuntimeUnavailable
+
+if TYPE_CHECKING:
+    from dsrfau_edge.train.checkpoint import Checkpoint
+    from dsrfau_edge.train.data.prepared import PreparedData
+    from dsrfau_edge.train.recipes import Recipe
+    from dsrfau_edge.train.run import RunOptions
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@click.group(name="train", context_settings={"help_option_names": ["-h", "--help"]})
+def command() -> None:
+    """Train a teacher and distil a student from prepared data.
+
+    A killed run continues after its last epoch when the same command is given again; finished checkpoints are kept.
+    """
+
+
+def _recipe_options(function: Function) -> Function:
+    for option in (
+        click.option("--seed", default=0, show_default=True, help="Seed of weights, order and augmentation."),
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace one value of the recipe."),
+        click.option(
+            "--recipe",
+            "file",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="A recipe file (TOML) in place of a preset.",
+        ),
+        click.option("--preset", default="cpu-small", show_default=True, help="A recipe that comes with the package."),
+    ):
+        function = option(function)
+    return function
+
+
+def _run_options(function: Function) -> Function:
+    for option in (
+        click.option("--json", "as_json", is_flag=True, help="Report as JSON on stdout."),
+        click.option("--fresh", is_flag=True, help="Start anew instead of continuing or keeping what is there."),
+        click.option("--device", default="auto", show_default=True, help="Lightning accelerator: auto, cpu, gpu, …"),
+        click.option("--limit", type=click.IntRange(min=1), help="Use no more than so many samples of each folder."),
+        click.option("--epochs", type=click.IntRange(min=1), help="Epochs, in place of the recipe's."),
+        click.option(
+            "-o",
+            "--output",
+            required=True,
+            type=click.Path(file_okay=False, path_type=Path),
+            help="Folder to write to.",
+        ),
+        click.option(
+            "--data",
+            "folders",
+            multiple=True,
+            required=True,
+            type=click.Path(path_type=Path),
+            help="Folder of prepared data; may be given several times.",
+        ),
+    ):
+        function = option(function)
+    return _recipe_options(function)
+
+
+@command.command()
+@_run_options
+def teacher(**options: Any) -> None:
+    """Train a teacher; writes OUTPUT/teacher."""
+    _train(["teacher"], None, **options)
+
+
+@command.command()
+@click.option(
+    "--teacher", type=click.Path(path_type=Path), help="Teacher's checkpoint; OUTPUT/teacher where there is one."
+)
+@click.option("--no-teacher", is_flag=True, help="Learn from the heatmaps alone.")
+@_run_options
+def student(*, teacher: Path | None, no_teacher: bool, **options: Any) -> None:
+    """Distil a student; writes OUTPUT/student."""
+    if no_teacher and teacher is not None:
+        raise click.UsageError("--teacher and --no-teacher exclude each other.")
+    default = options["output"] / "teacher"
+    if teacher is None and not no_teacher:
+        if not default.is_dir():
+            raise click.UsageError(
+                f"A student needs a teacher, and {default} does not exist. Name one with --teacher, train both with "
+                "`dsrfau-train all`, or train without one with --no-teacher."
+            )
+        teacher = default
+    _train(["student"], teacher, **options)
+
+
+@command.command(name="all")
+@_run_options
+def both(**options: Any) -> None:
+    """Train a teacher, then distil a student from it."""
+    _train(["teacher", "student"], options["output"] / "teacher", **options)
+
+
+@command.command()
+@_recipe_options
+@click.option("--sites", default=29, show_default=True, type=click.IntRange(min=1), help="Number of heatmaps.")
+@click.option("--size", default=128, show_default=True, type=click.IntRange(min=32), help="Side of the input.")
+@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
+def summary(
+    *, preset: str, file: Path | None, settings: tuple[str, ...], seed: int, sites: int, size: int, as_json: bool
+) -> None:
+    """Weights and operations of a recipe's teacher and student, side by side."""
+    del seed  # the same options as the training commands, so that their line can be reused as it is
+    _require_training()
+    from dsrfau_edge.errors import UsageError
+    from dsrfau_edge.train.inference import count_macs, count_parameters
+    from dsrfau_edge.train.networks.heatmap import HeatmapNetwork
+    from dsrfau_edge.train.recipes import load_recipe
+
+    if size % 32:
+        raise UsageError(f"--size is {size}: the networks take multiples of 32.")
+    recipe, rows = load_recipe(preset, file, settings), {}
+    for role in ("teacher", "student"):
+        config = recipe.role(role).network
+        network = HeatmapNetwork(config, sites, pretrained=False)
+        rows[role] = {**config.to_dict(), "parameters": count_parameters(network), "macs": count_macs(network, size)}
+    if as_json:
+        click.echo(json.dumps({"preset": recipe.name, "input_size": size, "sites": sites, **rows}, indent=1))
+        return
+    click.echo(f"{'':10} {'backbone':20} {'upsampler':24} {'weights':>10} {'MACs':>10}")
+    for role, row in rows.items():
+        upsampler = f"{row['upsampler']} {'/'.join(map(str, row['widths']))}{' + skips' if row['skips'] else ''}"
+        click.echo(
+            f"{role:10} {row['backbone']:20} {upsampler:24} {row['parameters'] / 1e6:8.2f} M {row['macs'] / 1e6:8.1f} M"
+        )
+    click.echo(
+        f"One crop of {size}×{size}, {sites} heatmaps. MACs of convolutions (kernel × output positions) and "
+        "deconvolutions (kernel × input positions)."
+    )
+
+
+def _require_training() -> None:
+    """Turn a missing extra into an error that names the command to type."""
+    try:
+        import lightning  # noqa: F401
+        import onnxscript  # noqa: F401
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise RuntimeUnavailable(
+            f"Training needs packages that are not installed ({error.name}). Type `pip install 'dsrfau-edge[train]'` "
+            "(on a machine without a GPU, install the CPU build of torch first)."
+        ) from error
+
+
+def _train(
+    roles: list[str],
+    teacher: Path | None,
+    *,
+    folders: tuple[Path, ...],
+    output: Path,
+    epochs: int | None,
+    limit: int | None,
+    device: str,
+    fresh: bool,
+    as_json: bool,
+    preset: str,
+    file: Path | None,
+    settings: tuple[str, ...],
+    seed: int,
+) -> None:
+    _require_training()
+    from dsrfau_edge.train.data.prepared import load_prepared
+    from dsrfau_edge.train.recipes import load_recipe
+    from dsrfau_edge.train.run import RunOptions
+
+    overrides = [f"{role}.epochs={epochs}" for role in roles] if epochs else []
+    recipe = load_recipe(preset, file, [*settings, *overrides])
+    data = load_prepared(folders, limit=limit)
+    identities = len(set(data.identities.tolist()))
+    click.echo(f"{len(data)} crops of {identities} identities, recipe {recipe.name!r}, seed {seed}", err=True)
+    options = RunOptions(output, seed=seed, progress=sys.stderr.isatty(), fresh=fresh, accelerator=device)
+    _report({role: _one(role, data, recipe, options, teacher) for role in roles}, output, as_json=as_json)
+
+
+def _one(role: str, data: PreparedData, recipe: Recipe, options: RunOptions, teacher: Path | None) -> Checkpoint:
+    from dsrfau_edge.train.run import train_role
+
+    return train_role(role, data, recipe, options, teacher=teacher if role == "student" else None)
+
+
+def _report(checkpoints: dict[str, Checkpoint], output: Path, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({role: checkpoint.to_dict() for role, checkpoint in checkpoints.items()}, indent=1))
+        return
+    from dsrfau_edge.train.metrics import markdown_table
+
+    for role, checkpoint in checkpoints.items():
+        metrics = checkpoint.metrics
+        held_out = metrics["held_out"]
+        latency = metrics["cpu_latency"]
+        click.echo(
+            f"{role}: {metrics['parameters'] / 1e6:.2f} M weights, {metrics['macs'] / 1e6:.1f} M MACs, "
+            f"{latency['milliseconds']} ms per crop ({latency['runtime']}, 1 thread); held out: "
+            f"{held_out['samples']} crops of {held_out['identities']} identities"
+        )
+        click.echo(f"\n{markdown_table(held_out)}\n")
+    for role in checkpoints:
+        folder = output / role
+        size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+        click.echo(f"{folder} ({size:.1f} MB; graph verified against the network)")
+    click.echo(f"Next: dsrfau-export {output / list(checkpoints)[-1]} --target all --int8 -o {output / 'bundles'}")

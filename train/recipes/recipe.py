@@ -1,0 +1,193 @@
+"""The recipe's parts, and how one is read from a preset, a file and `key=value` settings."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from dsrfau_edge.errors import UsageError
+
+from ..data.augment import Augmentation
+from ..networks.heatmap import NetworkConfig
+from ..networks.upsampler import STAGES
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+_FOLDER = Path(__file__).parent
+ROLES = ("teacher", "student")
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Splits and loading. `held_out` is the share of identities kept from training; `workers` are loading processes."""
+
+    held_out: float = 0.15
+    held_out_looks: bool = False
+    balance: float = 0.5
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 < self.held_out < 1:
+            raise UsageError(f"data.held_out is {self.held_out}: give a share between 0 and 1, as 0.15.")
+        if not 0 <= self.balance <= 1 or self.workers < 0:
+            raise UsageError("data.balance lies in 0–1 and data.workers is 0 or more.")
+
+
+@dataclass(frozen=True, slots=True)
+class RoleConfig:
+    """How one network is built and trained.
+
+    `frozen_stages` are the backbone's first stages (with the stem) that keep their ImageNet weights; `backbone_rate` is
+    the backbone's share of `learning_rate`; `foreground` weights the spots in the heatmap loss.
+    """
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    epochs: int = 10
+    batch: int = 48
+    learning_rate: float = 2e-3
+    backbone_rate: float = 0.5
+    weight_decay: float = 0.02
+    warmup: float = 0.08
+    clip: float = 1.0
+    frozen_stages: int = 2
+    foreground: float = 60.0
+    precision: str = "bf16-mixed"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 1 or not self.learning_rate > 0:
+            raise UsageError("epochs, batch and learning_rate must be positive.")
+        if self.frozen_stages < 0 or self.foreground < 0 or not 0 <= self.warmup < 1:
+            raise UsageError("frozen_stages and foreground are 0 or more, warmup lies in 0–1.")
+        if self.frozen_stages and not self.network.pretrained:
+            raise UsageError("Frozen stages need ImageNet weights: set frozen_stages=0 or network.pretrained=true.")
+
+
+@dataclass(frozen=True, slots=True)
+class DistillationConfig:
+    """Weights a, b, c of the three distillation losses, and the hidden stages each compares.
+
+    `temperature` 0 means the squared error; `grid` is the side of the region-wise loss's grid.
+    """
+
+    feature_map: float = 0.1
+    region_wise: float = 1.0
+    channel_wise: float = 1.0
+    feature_stages: tuple[str, ...] = ("stride8", "stride4")
+    relation_stages: tuple[str, ...] = ("stride8",)
+    grid: int = 16
+    centred: bool = False
+    temperature: float = 0.0
+
+    def __post_init__(self) -> None:
+        for stage in (*self.feature_stages, *self.relation_stages):
+            if stage not in STAGES:
+                raise UsageError(f"Unknown hidden stage {stage!r}. Known: {', '.join(STAGES)}.")
+        if min(self.feature_map, self.region_wise, self.channel_wise, self.temperature) < 0 or self.grid < 1:
+            raise UsageError("Loss weights and temperature are 0 or more, the grid at least 1.")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A whole training run."""
+
+    name: str = "default"
+    teacher: RoleConfig = field(default_factory=RoleConfig)
+    student: RoleConfig = field(default_factory=RoleConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    distillation: DistillationConfig = field(default_factory=DistillationConfig)
+
+    def role(self, name: str) -> RoleConfig:
+        """The part of `teacher` or `student`."""
+        return self.teacher if name == "teacher" else self.student
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON and TOML."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Recipe:
+        """Build a recipe; what is not named keeps its default.
+
+        Raises:
+            UsageError: an unknown name or a value of the wrong kind.
+        """
+        built: Recipe = _build(cls, raw, "")
+        return built
+
+
+def preset_names() -> tuple[str, ...]:
+    """Names of the recipes that come with the package."""
+    return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
+
+
+def load_recipe(preset: str | None = None, file: Path | None = None, settings: Sequence[str] = ()) -> Recipe:
+    """A recipe from a preset or a TOML file, with single values replaced.
+
+    Args:
+        preset: name of a packaged recipe.
+        file: a recipe file; replaces the preset.
+        settings: `key=value` with dotted keys, such as `student.epochs=4`; values are written as in TOML.
+
+    Raises:
+        UsageError: no such preset, an unreadable file, an unknown key or a value of the wrong kind.
+    """
+    if file is None:
+        name = preset or "cpu-small"
+        file = _FOLDER / f"{name}.toml"
+        if not file.is_file():
+            raise UsageError(f"Unknown preset {name!r}. Known: {', '.join(preset_names())}.")
+    try:
+        raw: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The recipe {file} cannot be read: {error}. Compare it with a preset's file.") from error
+    raw.setdefault("name", file.stem)
+    for setting in settings:
+        _apply(raw, setting)
+    return Recipe.from_dict(raw)
+
+
+def _apply(raw: dict[str, Any], setting: str) -> None:
+    key, separator, text = setting.partition("=")
+    if not separator:
+        raise UsageError(f"--set {setting} has no value. Write it as --set student.epochs=4.")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except ValueError:
+        value = text  # a bare word is a string
+    *path, last = key.strip().split(".")
+    for part in path:
+        raw = raw.setdefault(part, {})
+        if not isinstance(raw, dict):
+            raise UsageError(f"--set {setting}: {part} is a value, not a group of settings.")
+    raw[last] = value
+
+
+def _build(kind: Any, raw: Mapping[str, Any], where: str) -> Any:
+    hints, known = get_type_hints(kind), {item.name for item in fields(kind)}
+    values = {}
+    for name, value in raw.items():
+        if name not in known:
+            raise UsageError(f"Unknown recipe setting {where}{name!r}. Known here: {', '.join(sorted(known))}.")
+        values[name] = _convert(hints[name], value, f"{where}{name}")
+    return kind(**values)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if is_dataclass(hint):
+        if isinstance(value, Mapping):
+            return _build(hint, value, f"{where}.")
+    elif hint in (bool, int, str) and type(value) is hint:
+        return value
+    elif hint is float and type(value) in (int, float):
+        return float(value)
+    elif getattr(hint, "__origin__", None) is tuple and isinstance(value, (list, tuple)):
+        inner = hint.__args__[0]
+        return tuple(_convert(inner, item, where) for item in value)
+    raise UsageError(f"Recipe setting {where} has the wrong kind of value: {value!r}.")
