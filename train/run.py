@@ -24,9 +24,10 @@ from lightning.pytorch import callbacks, loggers
 from dsrfau_edge import __version__
 from dsrfau_edge.errors import DataError, UsageError
 
-from .checkpoint import DESCRIPTION, Checkpoint, load_network, read_checkpoint, save_checkpoint
+from .checkpoint import load_network, save_checkpoint
 from .data.dataset import BalancedSampler, CropDataset, FixedSampler, make_loader
 from .data.prepared import Indices, PreparedData
+from .description import DESCRIPTION, Checkpoint, read_checkpoint
 from .distillation import DistillationTask
 from .inference import held_out_metrics
 from .module import TrainingModule

@@ -13,8 +13,8 @@ import click
 from dsrfau_edge.errors import RuntimeUnavailable
 
 if TYPE_CHECKING:
-    from dsrfau_edge.train.checkpoint import Checkpoint
     from dsrfau_edge.train.data.prepared import PreparedData
+    from dsrfau_edge.train.description import Checkpoint
     from dsrfau_edge.train.recipes import Recipe
     from dsrfau_edge.train.run import RunOptions
 

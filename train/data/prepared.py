@@ -90,15 +90,15 @@ class PreparedData:
     def _members(self, name: str, *, held_out: float, looks: bool) -> npt.NDArray[np.bool_]:
         if name == "all":
             return np.ones(len(self), bool)
-        outside: npt.NDArray[np.bool_]
         unique, inverse = np.unique(self.identities, return_inverse=True)
-        outside = np.array([_hash_share(f"identity {identity}") < held_out for identity in unique], bool)[inverse]
+        chosen = np.array([_hash_share(f"identity {identity}") < held_out for identity in unique], bool)
+        outside: npt.NDArray[np.bool_] = chosen[inverse]
         new_look = np.array([any(_hash_share(f"look {look}") < held_out for look in worn) for worn in self.looks], bool)
         if name == "held-out":
             return outside
         if name == "held-out-looks":
-            return outside & new_look
-        return ~outside & ~new_look if looks else ~outside
+            return np.logical_and(outside, new_look)
+        return np.logical_not(outside | new_look if looks else outside)
 
 
 def _hash_share(text: str) -> float:

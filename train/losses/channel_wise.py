@@ -36,4 +36,5 @@ class ChannelWiseLoss(nn.Module):
         if self.centred:
             channels = channels - channels.mean(2, keepdim=True)
         channels = channels / (torch.linalg.vector_norm(channels, dim=2, keepdim=True) + self.eps)
-        return channels @ channels.transpose(1, 2)
+        relations: torch.Tensor = channels @ channels.transpose(1, 2)
+        return relations

@@ -41,4 +41,5 @@ class RegionWiseLoss(nn.Module):
         if self.centred:
             regions = regions - regions.mean(1, keepdim=True)
         regions = regions / (torch.linalg.vector_norm(regions, dim=2, keepdim=True) + self.eps)
-        return regions @ regions.transpose(1, 2)
+        relations: torch.Tensor = regions @ regions.transpose(1, 2)
+        return relations
