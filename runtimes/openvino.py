@@ -77,8 +77,8 @@ class OpenVinoSession:
             self._request: Any = compiled.create_infer_request()
         except Exception as error:
             raise RuntimeUnavailable(
-                f"OpenVINO cannot compile {model.path.name} of {model.name} for {_device(device)}: {_first_line(error)}."
-                " Update openvino, or use --device cpu."
+                f"OpenVINO cannot compile {model.name} for {_device(device)}: {_first_line(error)}. "
+                "Update openvino, or use --device cpu."
             ) from error
 
     def infer(self, crops: Crops) -> Outputs:

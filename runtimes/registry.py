@@ -37,16 +37,19 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The runtime to use, the files it is to load (the portable graph where it does not read the model), the rest."""
+    """What was chosen.
+
+    Attributes:
+        runtime: the runtime to use.
+        model: the files it is to load.
+        rejected: the other runtimes.
+        portable: the files are the fp32 portable graph, since the runtime does not read the model.
+    """
 
     runtime: Runtime
     model: ModelFiles
     rejected: tuple[Rejected, ...]
-
-    @property
-    def portable(self) -> bool:
-        """Whether the fp32 portable graph stands in for a model the runtime does not read."""
-        return self.model.format not in self.runtime.formats or self.model.path == self.model.portable
+    portable: bool = False
 
     def load(self, device: str | None = None, options: SessionOptions | None = None) -> Session:
         """Load the model into the runtime."""
@@ -117,7 +120,7 @@ def choose(model: ModelFiles, requested: str | None = None, device: str | None =
         why = "\n".join(f"  {name}: {reason} {fix}" for name, reason, fix in rejected)
         where = f" on device {device!r}" if device else ""
         raise RuntimeUnavailable(f"No runtime can run {model.name}{where}:\n{why}")
-    return Choice(usable[0], _files_for(usable[0], model), tuple(rejected))
+    return _choice(usable[0], model, rejected)
 
 
 def _named(model: ModelFiles, known: dict[str, Runtime], requested: str, device: str | None) -> Choice:
@@ -132,7 +135,7 @@ def _named(model: ModelFiles, known: dict[str, Runtime], requested: str, device:
         for name in known
         if name != requested
     )
-    return Choice(runtime, _files_for(runtime, model), rejected)
+    return _choice(runtime, model, rejected)
 
 
 def _ordered(model: ModelFiles, known: Iterable[Runtime]) -> list[Runtime]:
@@ -140,14 +143,15 @@ def _ordered(model: ModelFiles, known: Iterable[Runtime]) -> list[Runtime]:
     return sorted(known, key=lambda runtime: (model.format not in runtime.formats, runtime.name != model.format))
 
 
-def _files_for(runtime: Runtime, model: ModelFiles) -> ModelFiles:
+def _choice(runtime: Runtime, model: ModelFiles, rejected: Iterable[Rejected]) -> Choice:
     if model.format in runtime.formats:
-        return model
-    _log.warning(
-        "%s holds a %s model (%s), which %s does not read: its portable fp32 graph is used instead.",
-        model.name,
-        model.format,
-        model.precision,
-        runtime.name,
-    )
-    return model.as_portable()
+        return Choice(runtime, model, tuple(rejected))
+    if (model.format, model.precision) != ("onnx", "fp32"):
+        _log.warning(
+            "%s holds a %s %s model, which %s does not read: its portable fp32 graph is used instead.",
+            model.name,
+            model.format,
+            model.precision,
+            runtime.name,
+        )
+    return Choice(runtime, model.as_portable(), tuple(rejected), portable=True)

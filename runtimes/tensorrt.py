@@ -48,15 +48,14 @@ class TensorRtRuntime:
             return Availability(ok=False, reason="Neither tensorrt nor tensorrt_rtx can be imported.", fix=INSTALL)
         version = f"{trt.__version__}{' (RTX)' if is_rtx(trt) else ''}"
         if device_family(device or "cuda") not in ("cuda", "gpu"):
-            return Availability(
-                ok=False, reason=f"TensorRT has no device {device!r}.", fix="--device cuda", version=version
-            )
+            reason = f"TensorRT has no device {device!r}."
+            return Availability(ok=False, reason=reason, fix="Use --device cuda.", version=version)
         found = driver()
         if not found.ok:
             return Availability(ok=False, reason=found.reason, fix=found.fix, version=version)
         if _index(device) not in {gpu.index for gpu in found.gpus}:
-            reason = f"There is no GPU {_index(device)}, only {len(found.gpus)} of them."
-            return Availability(ok=False, reason=reason, fix="--device cuda:0", version=version)
+            reason = f"There is no device {device!r} among {', '.join(f'cuda:{gpu.index}' for gpu in found.gpus)}."
+            return Availability(ok=False, reason=reason, fix="Use --device cuda:0.", version=version)
         if cuda_memory.provider() is None:
             reason = "Neither pycuda nor cuda-python is installed."
             return Availability(ok=False, reason=reason, fix=cuda_memory.INSTALL, version=version)
@@ -105,9 +104,9 @@ class TensorRtSession:
             if self._context is None:
                 return
             # The engine's own memory on the GPU goes with its objects, in this order, before ours.
-            self._context = self._engine = self._runtime = None
             with self._memory.current():
-                self._memory.close()
+                self._context = self._engine = self._runtime = None
+            self._memory.close()
 
     def _run(self, crops: Crops) -> Outputs:
         with self._lock, self._memory.current():
@@ -175,7 +174,7 @@ def _check_origin(trt: Any, model: ModelFiles, gpu: Gpu) -> None:
     module, version = build.get("tensorrt_module"), build.get("tensorrt")
     if version is not None and (module, version) != (trt.__name__, trt.__version__):
         raise EngineMismatch(
-            f"The engine in {model.name} was built by {module} {version}, and here is {trt.__name__} {trt.__version__}; "
+            f"{model.name} holds an engine built by {module} {version}, here is {trt.__name__} {trt.__version__}; "
             f"an engine runs only in the version that built it. {_REBUILD}"
         )
     capabilities = [int(number) for number in build.get("compute_capabilities", ())]
@@ -187,8 +186,8 @@ def _check_origin(trt: Any, model: ModelFiles, gpu: Gpu) -> None:
 
 
 def _index(device: str | None) -> int:
-    number = (device or "").partition(":")[2]
-    return int(number) if number.isdecimal() else 0
+    number = (device or "").partition(":")[2] or "0"
+    return int(number) if number.isdecimal() else -1  # which no GPU has
 
 
 def _last(logger: Any) -> str:

@@ -116,8 +116,8 @@ def _set_capabilities(trt: Any, config: Any, capabilities: Sequence[int]) -> Non
     known = getattr(trt, "ComputeCapability", None)
     if known is None or not is_rtx(trt):
         raise UsageError(
-            f"{trt.__name__} {trt.__version__} builds for the GPU it runs on and takes no list of compute capabilities. "
-            "Leave out --sm, or install tensorrt-rtx to build for other GPUs."
+            f"{trt.__name__} {trt.__version__} builds for the GPU it runs on and takes no list of "
+            "compute capabilities. Leave out --sm, or install tensorrt-rtx to build for other GPUs."
         )
     members = {name: member for name, member in known.__members__.items() if name.startswith("SM")}
     missing = [number for number in capabilities if f"SM{number}" not in members]
