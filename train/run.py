@@ -7,6 +7,7 @@ import hashlib
 import json
 import logging
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -167,12 +168,23 @@ def _fit(
         folder=run,
     )
     last = run / "last.ckpt"
-    with quiet_lightning():
+    with quiet_lightning(), _interruptible(trainer):
         # weights_only=False: our own file of a run on this machine, with the optimizer's and the loops' state.
         trainer.fit(module, train, held, ckpt_path=str(last) if last.is_file() else None, weights_only=False)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
     return module
+
+
+@contextlib.contextmanager
+def _interruptible(trainer: lightning.Trainer) -> Iterator[None]:
+    """Ctrl-C ends as KeyboardInterrupt: Lightning turns it into exit code 1 and ignores the signal from then on."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        if not trainer.interrupted:
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from error
 
 
 @contextlib.contextmanager
@@ -205,7 +217,8 @@ def _trainer(epochs: int, precision: str, clip: float, options: RunOptions, run:
         precision=precision,
         gradient_clip_val=clip or None,
         logger=[
-            loggers.CSVLogger(run.parent, name=run.name, version="csv"),
+            # A folder per attempt: the CSV logger empties the one it is given, with the first part of a killed run.
+            loggers.CSVLogger(run.parent, name=run.name, version=f"csv-{len(list(run.glob('csv-*')))}"),
             loggers.TensorBoardLogger(run.parent, name=run.name, version="tensorboard"),
         ],
         callbacks=[checkpoints, *_progress(shown=options.progress)],

@@ -92,13 +92,14 @@ class PreparedData:
             return np.ones(len(self), bool)
         unique, inverse = np.unique(self.identities, return_inverse=True)
         chosen = np.array([_hash_share(f"identity {identity}") < held_out for identity in unique], bool)
-        outside: npt.NDArray[np.bool_] = chosen[inverse]
+        outside: npt.NDArray[np.bool_] = np.asarray(chosen[inverse], bool)
         new_look = np.array([any(_hash_share(f"look {look}") < held_out for look in worn) for worn in self.looks], bool)
         if name == "held-out":
             return outside
         if name == "held-out-looks":
-            return np.logical_and(outside, new_look)
-        return np.logical_not(outside | new_look if looks else outside)
+            outside &= new_look
+            return outside
+        return ~outside & ~new_look if looks else ~outside
 
 
 def _hash_share(text: str) -> float:

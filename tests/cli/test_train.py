@@ -1,0 +1,116 @@
+"""`dsrfau-train` from the command line: teacher and student on toy faces, and what it refuses."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from toy_data import write_toy
+
+pytest.importorskip("torch", reason="training needs the train extra")
+pytest.importorskip("lightning", reason="training needs the train extra")
+
+from dsrfau_edge.train.checkpoint import load_network  # noqa: E402
+
+from dsrfau_edge.cli import train as module  # noqa: E402
+from dsrfau_edge.cli.train import command  # noqa: E402
+from dsrfau_edge.errors import DsrfauError, RuntimeUnavailable  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory):
+    return write_toy(tmp_path_factory.mktemp("toy"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, toy):
+    output = tmp_path_factory.mktemp("trained")
+    result = run("all", "--data", toy, "-o", output, "--preset", "tiny", "--seed", 5)
+    assert result.exit_code == 0, result.output
+    return output, result
+
+
+def run(*arguments):
+    return CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=True)
+
+
+def test_all_trains_teacher_and_student(trained):
+    output, result = trained
+    for role in ("teacher", "student"):
+        _, checkpoint = load_network(output / role)
+        assert checkpoint.training["role"] == role
+        assert checkpoint.training["seed"] == 5
+        assert str(output / role) in result.stdout
+    assert load_network(output / "student")[1].training["teacher"] is not None
+    assert "| **mean** |" in result.stdout
+    assert "Next: dsrfau-export" in result.stdout.splitlines()[-1]
+
+
+def test_student_finds_the_teacher_of_its_folder(trained, toy):
+    output, _ = trained
+    result = run("student", "--data", toy, "-o", output, "--preset", "tiny", "--seed", 6, "--json")
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["student"]["training"]["seed"] == 6
+    assert set(report["student"]["metrics"]["held_out"]["per_au"]) == {"AU12", "AU25"}
+
+
+def test_epochs_limit_and_settings(tmp_path, toy):
+    result = run(
+        "teacher", "--data", toy, "-o", tmp_path, "--preset", "tiny", "--epochs", 2, "--limit", 30,
+        "--set", "teacher.batch=4", "--json",
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    checkpoint = json.loads(result.stdout)["teacher"]
+    assert checkpoint["training"]["epochs"] == 2
+    assert checkpoint["training"]["recipe"]["teacher"]["batch"] == 4
+    assert checkpoint["data"]["sets"][0]["samples"] == 30
+
+
+def test_a_student_needs_a_teacher(tmp_path, toy):
+    result = run("student", "--data", toy, "-o", tmp_path, "--preset", "tiny")
+    assert result.exit_code == 2
+    assert "dsrfau-train all" in result.output
+    result = run("student", "--data", toy, "-o", tmp_path, "--teacher", tmp_path, "--no-teacher")
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--preset", "nonsense"], 2, "Unknown preset"),
+        (["--set", "teacher.epochs=zero", "--preset", "tiny"], 2, "wrong kind"),
+        (["--preset", "tiny", "--data", "nowhere"], 5, "not prepared data"),
+    ],
+)
+def test_errors_carry_their_exit_code(tmp_path, toy, arguments, code, message):
+    result = run("teacher", *(["--data", toy] if "--data" not in arguments else []), "-o", tmp_path, *arguments)
+    assert isinstance(result.exception, DsrfauError)
+    assert result.exception.exit_code == code
+    assert message in str(result.exception)
+
+
+def test_summary_lists_both_networks():
+    result = run("summary", "--preset", "cpu-small")
+    assert result.exit_code == 0
+    assert "efficientnet_lite2" in result.stdout
+    report = json.loads(run("summary", "--preset", "tiny", "--json", "--size", 64, "--sites", 3).stdout)
+    assert report["teacher"]["parameters"] > report["student"]["parameters"] > 0
+    assert report["teacher"]["macs"] > report["student"]["macs"] > 0
+    assert "multiples of 32" in str(run("summary", "--size", 100).exception)
+
+
+def test_a_missing_extra_names_the_command(monkeypatch):
+    import builtins
+
+    real = builtins.__import__
+
+    def refuse(name, *rest, **more):
+        if name == "lightning":
+            raise ImportError("no lightning", name="lightning")
+        return real(name, *rest, **more)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(RuntimeUnavailable, match=r"dsrfau-edge\[train\]"):
+        module._require_training()
