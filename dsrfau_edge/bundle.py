@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import io
 import os
@@ -20,6 +22,9 @@ from .manifest import CALIBRATION, MANIFEST, FileRecord, Manifest
 from .runtimes.base import ModelFiles
 
 SUFFIX = ".dsrfau"
+_ATTEMPTS = 100
+#: What renaming onto a folder that is there gives: POSIX the first two, Windows the third.
+_OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES)
 _AGAIN = "Copy it again from where it came, or export it again with dsrfau-export."
 
 
@@ -192,23 +197,27 @@ def _check_destination(target: Path, *, overwrite: bool) -> None:
 
 def _move_into_place(staging: Path, target: Path, *, overwrite: bool) -> None:
     """Rename; with several writers at once the last one wins, and at no time is a half-written bundle there."""
-    for _ in range(100):
+    for _ in range(_ATTEMPTS):
         try:
             staging.replace(target)
-        except OSError:
-            _check_destination(target, overwrite=overwrite)
-            if not target.is_dir():
+        except OSError as error:
+            if error.errno not in _OCCUPIED:
                 raise
         else:
             return
-        old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-        try:
-            target.replace(old / target.name)
-        except FileNotFoundError:
-            continue
-        finally:
-            shutil.rmtree(old, ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):  # another writer moved it away in between
+            _check_destination(target, overwrite=overwrite)
+            _remove(target)
     raise OSError(f"other programs keep writing {target}")
+
+
+def _remove(target: Path) -> None:
+    """Move a bundle out of the way in one step before it is deleted file by file."""
+    old = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
+    try:
+        target.replace(old / target.name)
+    finally:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _check_file(path: Path, record: FileRecord, *, verify: bool) -> None:

@@ -1,0 +1,153 @@
+"""Both memory packages through fakes: what is allocated is freed, and every call is made in the device's context."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from dsrfau_edge.runtimes import cuda_memory
+from dsrfau_edge.runtimes.cuda_memory import CudaPythonMemory, PyCudaMemory, open_memory, provider
+
+from dsrfau_edge.errors import RuntimeUnavailable
+
+
+class Status(IntEnum):
+    cudaSuccess = 0
+    cudaErrorMemoryAllocation = 2
+
+
+class FakeCudart:
+    """`cuda.bindings.runtime`: each function returns its status, then its result."""
+
+    cudaMemcpyKind = SimpleNamespace(cudaMemcpyHostToDevice="in", cudaMemcpyDeviceToHost="out")
+
+    def __init__(self) -> None:
+        self.device, self.calls, self.live, self.fail = 5, [], set(), False
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any) -> Any:
+            self.calls.append((name, self.device, *arguments))
+            return self._answer(name, *arguments)
+
+        return call
+
+    def _answer(self, name: str, *arguments: Any) -> Any:
+        if name == "cudaGetDevice":
+            return Status.cudaSuccess, self.device
+        if name == "cudaSetDevice":
+            self.device = arguments[0]
+        if name == "cudaStreamCreate":
+            return Status.cudaSuccess, 99
+        if name == "cudaMalloc":
+            if self.fail:
+                return Status.cudaErrorMemoryAllocation, None
+            self.live.add(1000 + len(self.live))
+            return Status.cudaSuccess, max(self.live)
+        if name == "cudaFree":
+            self.live.discard(arguments[0])
+        return (Status.cudaSuccess,)
+
+
+class FakePyCuda:
+    """`pycuda.driver` with a stack of contexts."""
+
+    def __init__(self) -> None:
+        self.stack: list[str] = []
+        self.copies: list[str] = []
+        self.freed = 0
+        self.detached = False
+
+    def init(self) -> None: ...
+
+    def Device(self, index: int) -> Any:  # noqa: N802 - the library's name
+        context = SimpleNamespace(
+            push=lambda: self.stack.append("ours"), pop=self.stack.pop, detach=lambda: setattr(self, "detached", True)
+        )
+        return SimpleNamespace(retain_primary_context=lambda: context)
+
+    def Stream(self) -> Any:  # noqa: N802
+        assert self.stack
+        return SimpleNamespace(handle=42, synchronize=lambda: None)
+
+    def mem_alloc(self, size: int) -> Any:
+        assert self.stack
+
+        class Buffer(int):
+            free = staticmethod(lambda: setattr(self, "freed", self.freed + 1))
+
+        return Buffer(size * 16)
+
+    def memcpy_htod_async(self, address: int, array: Any, stream: Any) -> None:
+        self.copies.append("in")
+
+    def memcpy_dtoh_async(self, array: Any, address: int, stream: Any) -> None:
+        self.copies.append("out")
+
+
+def test_cuda_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeCudart()
+    monkeypatch.setattr(cuda_memory.importlib, "import_module", lambda name: fake)
+    memory = CudaPythonMemory(1)
+    assert memory.stream == 99
+    array = np.arange(6, dtype=np.float32)
+    with memory.current():
+        address = memory.allocate(24)
+        memory.copy_in(address, array)
+        memory.copy_out(array, address)
+        memory.synchronize()
+        fake.fail = True
+        with pytest.raises(RuntimeUnavailable, match=r"cudaMalloc failed on GPU 1: cudaErrorMemoryAllocation"):
+            memory.allocate(1 << 40)
+    memory.close()
+    assert fake.live == set()
+    assert fake.device == 5, "the thread's own device is given back"
+    inside = [call for call in fake.calls if call[0] not in ("cudaGetDevice", "cudaSetDevice")]
+    assert {call[1] for call in inside} == {1}
+    assert ("cudaMemcpyAsync", 1, address, array.ctypes.data, 24, "in", 99) in inside
+    assert ("cudaMemcpyAsync", 1, array.ctypes.data, address, 24, "out", 99) in inside
+
+
+def test_pycuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakePyCuda()
+    monkeypatch.setattr(cuda_memory.importlib, "import_module", lambda name: fake)
+    memory = PyCudaMemory(0)
+    with memory.current():
+        address = memory.allocate(8)
+        memory.copy_in(address, np.zeros(8, np.uint8))
+        memory.copy_out(np.zeros(8, np.uint8), address)
+        memory.synchronize()
+    assert fake.stack == [], "the context is popped again"
+    memory.close()
+    assert (memory.stream, address, fake.copies, fake.freed, fake.detached) == (42, 128, ["in", "out"], 1, True)
+
+
+@pytest.mark.parametrize(
+    ("installed", "expected"),
+    [({"pycuda", "cuda.bindings.runtime"}, "pycuda"), ({"cuda.bindings.runtime"}, "cuda-python"), (set(), None)],
+)
+def test_pycuda_goes_first(monkeypatch: pytest.MonkeyPatch, installed: set[str], expected: str | None) -> None:
+    def find_spec(name: str) -> Any:
+        if name in installed:
+            return object()
+        if "." in name:
+            raise ModuleNotFoundError(name)
+        return None
+
+    monkeypatch.setattr(cuda_memory.importlib.util, "find_spec", find_spec)
+    assert provider() == expected
+    if expected is None:
+        with pytest.raises(RuntimeUnavailable, match="pip install"):
+            open_memory(0)
+
+
+def test_a_package_that_does_not_fit_the_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(name: str) -> Any:
+        raise ImportError("libcuda.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(cuda_memory, "provider", lambda: "pycuda")
+    monkeypatch.setattr(cuda_memory.importlib, "import_module", broken)
+    with pytest.raises(RuntimeUnavailable, match=r"pycuda cannot use GPU 2: libcuda"):
+        open_memory(2)

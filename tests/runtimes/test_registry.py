@@ -1,0 +1,124 @@
+"""Choosing says why the others were not chosen, and never replaces what the user names."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+from typing import Any
+
+import pytest
+from dsrfau_edge.runtimes import registry
+from dsrfau_edge.runtimes.base import Availability, Runtime
+from dsrfau_edge.runtimes.registry import choose, runtimes
+
+from dsrfau_edge.bundle import Bundle
+from dsrfau_edge.errors import RuntimeUnavailable, UsageError
+
+
+class Fake:
+    """A runtime that is there or not."""
+
+    def __init__(self, name: str, formats: tuple[str, ...], availability: Availability) -> None:
+        self.name, self.formats, self._availability = name, formats, availability
+
+    def availability(self, device: str | None = None) -> Availability:
+        if device not in (None, "cpu"):
+            return Availability(ok=False, reason=f"no {device} here", fix="use cpu")
+        return self._availability
+
+    def load(self, model: Any, device: str | None = None, options: Any = None) -> Any:
+        return self, model, device, options
+
+
+YES, NO = Availability(ok=True, version="1"), Availability(ok=False, reason="it is missing", fix="pip install it")
+
+
+@pytest.fixture
+def use(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def install(**available: Availability) -> None:
+        reads = {"onnxruntime": ("onnx",), "openvino": ("openvino", "onnx"), "tensorrt": ("tensorrt",)}
+        fakes = {name: Fake(name, reads[name], state) for name, state in available.items()}
+        monkeypatch.setattr(registry, "runtimes", lambda: fakes)
+
+    return install
+
+
+def test_ours_are_there_and_keep_the_protocol() -> None:
+    found = runtimes()
+    assert list(found)[:3] == ["onnxruntime", "openvino", "tensorrt"]
+    for runtime in found.values():
+        assert isinstance(runtime, Runtime)
+        for device in (None, "cpu", "cuda:7", "npu", "nonsense"):
+            availability = runtime.availability(device)
+            assert availability.ok or (availability.reason and availability.fix)
+
+
+def test_the_rejected_are_named_with_reason_and_fix(use: Any, opened_bundle: Bundle) -> None:
+    use(onnxruntime=YES, openvino=YES, tensorrt=NO)
+    choice = choose(opened_bundle.model_files())
+    assert choice.runtime.name == "onnxruntime"
+    assert not choice.portable
+    rejected = {name: (reason, fix) for name, reason, fix in choice.rejected}
+    assert rejected["tensorrt"] == ("it is missing", "pip install it")
+    assert rejected["openvino"][1] == "--runtime openvino"
+
+
+@pytest.mark.parametrize(
+    ("model_format", "available", "expected", "portable"),
+    [
+        ("onnx", {"onnxruntime": NO, "openvino": YES, "tensorrt": YES}, "openvino", False),
+        ("openvino", {"onnxruntime": YES, "openvino": YES, "tensorrt": NO}, "openvino", False),
+        ("openvino", {"onnxruntime": YES, "openvino": NO, "tensorrt": NO}, "onnxruntime", True),
+        ("tensorrt", {"onnxruntime": YES, "openvino": YES, "tensorrt": YES}, "tensorrt", False),
+        ("tensorrt", {"onnxruntime": YES, "openvino": YES, "tensorrt": NO}, "onnxruntime", True),
+    ],
+)
+def test_the_native_reader_comes_first_then_the_portable_graph(
+    use: Any,
+    opened_bundle: Bundle,
+    caplog: pytest.LogCaptureFixture,
+    model_format: Any,
+    available: dict[str, Availability],
+    expected: str,
+    portable: bool,
+) -> None:
+    use(**available)
+    model = replace(opened_bundle.model_files(), format=model_format, precision="int8")
+    with caplog.at_level(logging.WARNING):
+        choice = choose(model)
+    assert (choice.runtime.name, choice.portable) == (expected, portable)
+    assert (choice.model.precision == "fp32") is portable
+    assert ("portable fp32 graph" in caplog.text) is portable
+
+
+def test_a_named_runtime_is_never_replaced(use: Any, opened_bundle: Bundle) -> None:
+    use(onnxruntime=YES, openvino=NO, tensorrt=YES)
+    assert choose(opened_bundle.model_files(), "onnxruntime").runtime.name == "onnxruntime"
+    with pytest.raises(RuntimeUnavailable, match=r"openvino.*it is missing.*pip install it"):
+        choose(opened_bundle.model_files(), "openvino")
+    with pytest.raises(UsageError, match=r"Unknown runtime 'tflite'. Known: onnxruntime, openvino, tensorrt"):
+        choose(opened_bundle.model_files(), "tflite")
+
+
+def test_a_device_rules_runtimes_out(use: Any, opened_bundle: Bundle) -> None:
+    use(onnxruntime=YES, openvino=YES, tensorrt=YES)
+    with pytest.raises(RuntimeUnavailable, match=r"(?s)'npu'.*onnxruntime: no npu here.*openvino.*tensorrt"):
+        choose(opened_bundle.model_files(), device="npu")
+
+
+def test_other_packages_may_add_runtimes_and_break_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        EntryPoint("onnxruntime", "json:loads", registry.ENTRY_POINTS),
+        EntryPoint("broken", "package_that_is_not_there:Runtime", registry.ENTRY_POINTS),
+        EntryPoint("mine", "fractions:Fraction", registry.ENTRY_POINTS),
+    ]
+    monkeypatch.setattr(registry, "entry_points", lambda group: points)
+    found = runtimes()
+    assert found["onnxruntime"].name == "onnxruntime"
+    assert "mine" in found
+    broken = found["broken"].availability()
+    assert not broken.ok
+    assert "package_that_is_not_there" in broken.reason
+    with pytest.raises(RuntimeUnavailable, match="package_that_is_not_there"):
+        found["broken"].load(None)  # type: ignore[arg-type]
