@@ -115,8 +115,10 @@ def _from_checkpoint(folder: Path) -> Source:
             data=dict(raw.get("data") or {}),
             metrics=dict(raw.get("metrics") or {}),
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"The checkpoint {folder} cannot be read ({error!r}). {_AGAIN}") from error
+    except OSError as error:
+        raise DataError(f"The checkpoint {folder} cannot be read ({error}). {_AGAIN}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"The checkpoint {folder} cannot be read ({CHECKPOINT}: {error!r}). {_AGAIN}") from error
 
 
 def _checked(folder: Path, files: Mapping[str, str]) -> bytes:

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from dsrfau_edge.export.pipeline import ExportOptions, ExportReport
 
 _SOURCE = click.Path(path_type=Path)
+_EXIT_CODES = """\b
+Exit codes: 0 ok · 1 failed · 2 usage · 3 package or backend missing ·
+4 verification failed, nothing written · 5 source or pictures unreadable ·
+130 interrupted"""
 
 
 def _parse_capabilities(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, ...]:
@@ -26,7 +30,7 @@ def _parse_capabilities(_: click.Context, __: click.Parameter, value: str | None
     return tuple(dict.fromkeys(int(part) for part in parts))
 
 
-@click.command(name="export", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(name="export", context_settings={"help_option_names": ["-h", "--help"]}, epilog=_EXIT_CODES)
 @click.argument("source", type=_SOURCE, required=False)
 @click.option("--target", "targets", metavar="NAME", default="onnx", show_default=True, help="A target, or all.")
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="What it computes in; fp32 by default.")
@@ -76,14 +80,10 @@ def command(
     list_targets: bool,
     as_json: bool,
 ) -> None:
-    r"""Export SOURCE, a checkpoint folder or a bundle (the bundled student by default), to bundles for other runtimes.
+    """Export SOURCE, a checkpoint folder or a bundle (the bundled student by default), to bundles for other runtimes.
 
     Every bundle is compared with the portable fp32 graph on faces before it is written. With --target all, each option
     applies to the targets that take it, and targets that this machine cannot convert to are skipped with the reason.
-
-    \b
-    Exit codes: 0 ok · 1 failed · 2 usage · 3 package or backend missing · 4 verification failed, nothing written ·
-    5 source or pictures unreadable · 130 interrupted.
     """
     if list_targets:
         _list_targets(as_json=as_json)
