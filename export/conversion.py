@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import statistics
 import tempfile
@@ -24,6 +25,8 @@ from .report import ExportReport
 from .source import Source
 from .targets import Converted, Job, Target
 from .verification import Parity
+
+_log = logging.getLogger(__name__)
 
 _PORTABLE = "portable.onnx"
 _CALLS = 30
@@ -83,7 +86,9 @@ class Conversion:
         with tempfile.TemporaryDirectory(prefix="dsrfau-export-") as name:
             folder = Path(name)
             (folder / _PORTABLE).write_bytes(self.source.graph)
+            _log.info("%s %s: converting", self.target.name, self.options.precision)
             converted = self.target.convert(self._job(folder))
+            _log.info("%s %s: comparing", self.target.name, self.options.precision)
             parity = self._compared(converted, folder) if self.options.verify else None
             mine, portable = self._latencies(converted, folder) if self.options.verify else (None, None)
             manifest = self._manifest(converted, parity)

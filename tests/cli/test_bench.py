@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from dsrfau_edge.runtimes.registry import runtimes
 
-from dsrfau_edge.cli.bench import command
-from dsrfau_edge.errors import BundleError, DsrfauError, RuntimeUnavailable, UsageError
+from dsrfau_edge.cli.main import run
 
 
-def call(*arguments: object) -> tuple[DsrfauError | None, str]:
-    result = CliRunner().invoke(command, [str(argument) for argument in arguments], standalone_mode=False)
-    if result.exception is not None and not isinstance(result.exception, DsrfauError):
-        raise result.exception
-    return result.exception, result.stdout
+def call(*arguments: object) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of the command."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
+        run("bench", "dsrfau-bench", [str(argument) for argument in arguments])
+    return int(str(end.value.code)), out.getvalue(), err.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,8 @@ def int8(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_every_runtime_that_reads_the_bundle(tiny_bundle: Path, int8: Path) -> None:
-    error, out = call(tiny_bundle, int8, "--iterations", 5, "--json")
-    assert error is None
+    code, out, _ = call(tiny_bundle, int8, "--iterations", 5, "--json")
+    assert code == 0
     rows: list[dict[str, Any]] = json.loads(out)
     readers = [name for name, runtime in runtimes().items() if "onnx" in runtime.formats]
     assert [(row["precision"], row["runtime"]) for row in rows] == [
@@ -50,22 +51,22 @@ def test_every_runtime_that_reads_the_bundle(tiny_bundle: Path, int8: Path) -> N
 
 
 def test_text_and_threads(tiny_bundle: Path) -> None:
-    error, out = call(tiny_bundle, "--runtime", "onnxruntime", "--threads", 2, "--iterations", 3)
-    assert error is None
+    code, out, _ = call(tiny_bundle, "--runtime", "onnxruntime", "--threads", 2, "--iterations", 3)
+    assert code == 0
     assert "in onnxruntime, 2 threads:" in out
     assert "ms a crop (p90" in out
 
 
 def test_a_named_runtime_is_not_skipped(tiny_bundle: Path) -> None:
-    error, _ = call(tiny_bundle, "--runtime", "tflite")
-    assert isinstance(error, UsageError)
+    code, _, err = call(tiny_bundle, "--runtime", "tflite")
+    assert (code, "Unknown runtime" in err) == (2, True)
     if not runtimes()["tensorrt"].availability().ok:
-        error, _ = call(tiny_bundle, "--runtime", "tensorrt")
-        assert isinstance(error, RuntimeUnavailable)
+        code, _, err = call(tiny_bundle, "--runtime", "tensorrt")
+        assert (code, "cannot be used" in err) == (3, True)
 
 
 def test_a_damaged_bundle_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(tiny_bundle, tmp_path / "copy.dsrfau"))
     (copy / "model.onnx").write_bytes(b"damaged")
-    error, _ = call(copy)
-    assert isinstance(error, BundleError)
+    code, _, err = call(copy)
+    assert (code, "corrupt" in err) == (5, True)

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
-from click.testing import CliRunner
 
 from dsrfau_edge.bundle import Bundle
-from dsrfau_edge.cli.export import command
-from dsrfau_edge.errors import DsrfauError
+from dsrfau_edge.cli.main import run
 
 pytest.importorskip("onnx")
 
 
 def call(*arguments: object) -> tuple[int, str, str]:
-    """Exit code, stdout and message, as the `dsrfau` commands map them."""
-    result = CliRunner().invoke(command, [str(argument) for argument in arguments], standalone_mode=False)
-    error = result.exception
-    if error is None:
-        return 0, result.stdout, ""
-    if isinstance(error, DsrfauError):
-        return error.exit_code, result.stdout, str(error)
-    if isinstance(error, click.UsageError):
-        return 2, result.stdout, error.format_message()
-    raise error
+    """Exit code, stdout and stderr of the command."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
+        run("export", "dsrfau-export", [str(argument) for argument in arguments])
+    return int(str(end.value.code)), out.getvalue(), err.getvalue()
 
 
 def test_int8_ends_with_path_size_comparison_and_next_command(tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -130,5 +124,5 @@ def test_list_targets() -> None:
 
 
 def test_help_documents_the_exit_codes() -> None:
-    out = CliRunner().invoke(command, ["--help"]).output
+    out = call("--help")[1]
     assert "4 verification failed" in out
