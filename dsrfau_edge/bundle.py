@@ -9,6 +9,7 @@ import io
 import os
 import shutil
 import tempfile
+import time
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from .runtimes.base import ModelFiles
 
 SUFFIX = ".dsrfau"
 _ATTEMPTS = 100
+_LOOKS = 3
 #: What renaming onto a folder that is there gives: POSIX the first two, Windows the third.
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES)
 _AGAIN = "Copy it again from where it came, or export it again with dsrfau-export."
@@ -190,9 +192,23 @@ def _check_destination(target: Path, *, overwrite: bool) -> None:
         return
     if not overwrite:
         raise UsageError(f"{target} is already there. Choose another folder with -o, or replace it with --overwrite.")
-    is_bundle = target.is_dir() and ((target / MANIFEST).is_file() or not any(target.iterdir()))
-    if target.is_symlink() or not is_bundle:
+    if target.is_symlink() or not _may_be_replaced(target):
         raise UsageError(f"{target} is not a bundle, so it is not replaced. Choose another folder with -o.")
+
+
+def _may_be_replaced(target: Path) -> bool:
+    """Whether it is a bundle, empty, or gone; looked at again in case another writer was just replacing it."""
+    for _ in range(_LOOKS):
+        try:
+            names = os.listdir(target)  # noqa: PTH208 - one look at one folder, not one a name
+        except FileNotFoundError:
+            return True
+        except NotADirectoryError:
+            return False
+        if MANIFEST in names or not names:
+            return True
+        time.sleep(0.01)
+    return False
 
 
 def _move_into_place(staging: Path, target: Path, *, overwrite: bool) -> None:
