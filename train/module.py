@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class TrainingModule(lightning.LightningModule):  # type: ignore[misc]  # Lightn
         sites: names of the sites.
         aus: names of the action units.
         folder: where a batch is saved that breaks the training.
+        report: told the metrics and the remaining time after every epoch.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class TrainingModule(lightning.LightningModule):  # type: ignore[misc]  # Lightn
         sites: tuple[str, ...],
         aus: tuple[str, ...],
         folder: Path,
+        report: Callable[[str], None] = _log.info,
     ) -> None:
         super().__init__()
         self.task = task
@@ -53,6 +55,7 @@ class TrainingModule(lightning.LightningModule):  # type: ignore[misc]  # Lightn
         self.steps = steps
         self.sites, self.aus = sites, aus
         self.folder = folder
+        self._report = report
         self._clock = (0.0, 0)
         self._held_out: list[tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]] = []
 
@@ -104,14 +107,8 @@ class TrainingModule(lightning.LightningModule):  # type: ignore[misc]  # Lightn
         seconds = time.monotonic() - started
         left = seconds / (done - first) * (self.config.epochs - done)
         scores = ", ".join(f"{name} {math.nan if value is None else value:.3f}" for name, value in mean.items())
-        _log.info(
-            "epoch %d of %d: held out %s; %.0f s so far, about %.0f s left",
-            done,
-            self.config.epochs,
-            scores,
-            seconds,
-            left,
-        )
+        time_left = f"{seconds:.0f} s so far, about {left:.0f} s left"
+        self._report(f"epoch {done} of {self.config.epochs}: held out {scores}; {time_left}")
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW with a linear warm-up and a cosine to one percent; norms and biases do not decay."""

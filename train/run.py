@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +46,7 @@ class RunOptions:
     """What a run needs beside data and recipe.
 
     `folder` receives the checkpoint as `ROLE/` and logs and resume state under `runs/ROLE/`. `progress` shows a bar;
-    `fresh` starts anew instead of continuing.
+    `fresh` starts anew instead of continuing; `report` is told how far the run is, a line at a time.
     """
 
     folder: Path
@@ -54,6 +54,7 @@ class RunOptions:
     progress: bool = False
     fresh: bool = False
     accelerator: str = "auto"
+    report: Callable[[str], None] = _log.info
 
 
 def train_role(
@@ -79,7 +80,7 @@ def train_role(
     if not options.fresh and (destination / DESCRIPTION).is_file():
         finished = read_checkpoint(destination)
         if finished.training.get("fingerprint") == fingerprint:
-            _log.info("%s is already trained with this recipe, seed and data: kept.", destination)
+            options.report(f"{destination} is already trained with this recipe, seed and data: kept")
             return finished
     _prepare(run, fingerprint, fresh=options.fresh)
 
@@ -166,8 +167,11 @@ def _fit(
         sites=data.index.sites,
         aus=data.index.aus,
         folder=run,
+        report=lambda text: options.report(f"{role}: {text}"),
     )
     last = run / "last.ckpt"
+    if last.is_file():
+        options.report(f"{role}: continuing from {last}")
     with quiet_lightning(), _interruptible(trainer):
         # weights_only=False: our own file of a run on this machine, with the optimizer's and the loops' state.
         trainer.fit(module, train, held, ckpt_path=str(last) if last.is_file() else None, weights_only=False)
@@ -251,7 +255,7 @@ def _fingerprint(role: str, data: PreparedData, recipe: Recipe, seed: int, teach
         "role": role,
         "config": recipe.to_dict()[role],
         "augmentation": recipe.to_dict()["augmentation"],
-        "data": recipe.to_dict()["data"],
+        "data": {name: value for name, value in recipe.to_dict()["data"].items() if name != "workers"},
         "sets": [(source["index_sha256"], source["samples"]) for source in data.sources],
         "seed": seed,
     }

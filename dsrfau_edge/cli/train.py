@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -184,9 +185,15 @@ def _train(
     recipe = load_recipe(preset, file, [*settings, *overrides])
     data = load_prepared(folders, limit=limit)
     identities = len(set(data.identities.tolist()))
-    click.echo(f"{len(data)} crops of {identities} identities, recipe {recipe.name!r}, seed {seed}", err=True)
-    options = RunOptions(output, seed=seed, progress=sys.stderr.isatty(), fresh=fresh, accelerator=device)
+    _say(f"{len(data)} crops of {identities} identities, recipe {recipe.name!r}, seed {seed}")
+    options = RunOptions(output, seed=seed, progress=sys.stderr.isatty(), fresh=fresh, accelerator=device, report=_say)
     _report({role: _one(role, data, recipe, options, teacher) for role in roles}, output, as_json=as_json)
+
+
+def _say(text: str) -> None:
+    """A line of progress on stderr; a run takes long enough to be told about unless -q is given."""
+    if logging.getLogger("dsrfau_edge").isEnabledFor(logging.WARNING):
+        click.echo(text, err=True)
 
 
 def _one(role: str, data: PreparedData, recipe: Recipe, options: RunOptions, teacher: Path | None) -> Checkpoint:

@@ -44,7 +44,15 @@ def test_all_trains_teacher_and_student(trained):
         assert str(output / role) in result.stdout
     assert load_network(output / "student")[1].training["teacher"] is not None
     assert "| **mean** |" in result.stdout
+    assert "student: epoch 1 of 1: held out icc" in result.stderr
     assert "Next: dsrfau-export" in result.stdout.splitlines()[-1]
+
+
+def test_a_second_run_keeps_what_is_there(trained, toy):
+    output, first = trained
+    again = run("all", "--data", toy, "-o", output, "--preset", "tiny", "--seed", 5)
+    assert again.stdout == first.stdout
+    assert again.stderr.count("already trained") == 2
 
 
 def test_student_finds_the_teacher_of_its_folder(trained, toy):

@@ -156,10 +156,10 @@ def _read(folder: str | Path, index: ShardIndex, limit: int | None) -> list[Samp
 
 
 def _looks(sample: Sample) -> tuple[str, ...]:
-    look = sample.meta.get("look")
-    if not isinstance(look, dict):
-        return ()
-    return tuple(f"{kind} {name}" for kind, name in sorted(look.items()) if isinstance(name, str) and name)
+    """What the face wears, as names with their kind, such as `hair short01`."""
+    look = sample.meta.get("look") or {}
+    named = look.items() if isinstance(look, dict) else enumerate(look)
+    return tuple(f"{kind} {name}" for kind, name in sorted(named) if isinstance(name, str) and name)
 
 
 def _source(folder: str | Path, index: ShardIndex, samples: Sequence[Sample]) -> dict[str, Any]:
