@@ -35,8 +35,8 @@ class AlignmentTemplate:
         known = all(0 <= index < _MESH_POINTS for index in self.landmarks)
         if not (fits and known and all(len(point) == 2 and all(map(math.isfinite, point)) for point in self.points)):
             raise BundleError(
-                "The alignment template is not one: it needs two or more FaceMesh points (0 to 467), each with a finite "
-                "x and y. Export the bundle again from its checkpoint."
+                "The alignment template is not one: it needs two or more FaceMesh points (0 to 467), each with a "
+                "finite x and y. Export the bundle again from its checkpoint."
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -96,19 +96,20 @@ def warp(
     alone would skip pixels, and the aliasing would depend on the distance of the face.
     """
     scale = math.hypot(matrix[0, 0], matrix[1, 0])
-    factor = int(1 / max(scale, 1e-6))
-    if factor >= 2:
-        image, matrix = _shrunk(image, matrix, side, factor)
+    image, matrix = _part(image, matrix, side, max(int(1 / max(scale, 1e-6)), 1))
     crop: npt.NDArray[np.uint8] = cv2.warpAffine(
         image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=_OUTSIDE
     )
     return crop
 
 
-def _shrunk(
+def _part(
     image: npt.NDArray[np.uint8], matrix: npt.NDArray[np.float64], side: int, factor: int
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float64]]:
-    """The part of the picture under the crop, averaged over `factor` x `factor` pixels, and the matrix that fits it."""
+    """The part of the picture under the crop, averaged over `factor` x `factor` pixels, and the matrix that fits it.
+
+    Only the part goes on: OpenCV warps no picture of 32,767 or more pixels a side.
+    """
     corners = np.array([[0, 0], [side, 0], [0, side], [side, side]], float) - 0.5
     back = cv2.invertAffineTransform(matrix)
     found = corners @ back[:, :2].T + back[:, 2]
@@ -116,6 +117,8 @@ def _shrunk(
     low = np.clip(np.floor(found.min(0)) - factor, 0, [width - 1, height - 1]).astype(int)
     high = np.clip(np.ceil(found.max(0)) + factor, low + 1, [width, height]).astype(int)
     part = image[low[1] : high[1], low[0] : high[0]]
+    if factor == 1:
+        return part, np.column_stack([matrix[:, :2], matrix[:, :2] @ low + matrix[:, 2]])
     cells = np.maximum((high - low) // factor, 1)
     small: npt.NDArray[np.uint8] = cv2.resize(part, tuple(map(int, cells)), interpolation=cv2.INTER_AREA)
     stretch = (high - low) / cells  # pixels of the picture per pixel of `small`
@@ -123,10 +126,10 @@ def _shrunk(
     return small, np.column_stack([matrix[:, :2] * stretch, matrix[:, :2] @ origin + matrix[:, 2]])
 
 
-#: The frame our networks are trained in: corners of the eyes, bridge and base of the nose (points that expressions hardly
-#: move) where the mean face has them, over 411 nearly frontal photo-real faces (SFHQ) aligned by similarity and made
-#: symmetric. The eyes stand at 0.36 of the side and 0.32 of it apart, so that a dropped jaw still fits. Everything but
-#: training reads the template from the checkpoint or manifest.
+#: The frame our networks are trained in: corners of the eyes, bridge and base of the nose (points that expressions
+#: hardly move) where the mean face has them, over 411 nearly frontal photo-real faces (SFHQ) aligned by similarity and
+#: made symmetric. The eyes stand at 0.36 of the side and 0.32 of it apart, so that a dropped jaw still fits. Everything
+#: but training reads the template from the checkpoint or manifest.
 DEFAULT_TEMPLATE = AlignmentTemplate(
     landmarks=(33, 133, 362, 263, 168, 2),
     points=(

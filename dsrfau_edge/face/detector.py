@@ -1,7 +1,7 @@
 """BlazeFace: faces in a picture, with six key points each.
 
-Source: Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs", 2019; the two models, their
-anchors and their box coding are MediaPipe's.
+Source: Bazarevsky et al., "BlazeFace: Sub-millisecond Neural Face Detection on Mobile GPUs", 2019; the two models,
+their anchors and their box coding are MediaPipe's.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _MODELS: Mapping[Range, _Model] = {
 
 
 class FaceDetector:
-    """Finds faces; "short" sees them up to about 2 m from the camera, "full" up to about 5 m at three times the cost."""
+    """Finds faces; "short" sees them up to about 2 m from the camera, "full" to about 5 m at three times the cost."""
 
     def __init__(self, range: Range = "short", min_score: float = 0.5, *, overlap: float = 0.3) -> None:
         """Read the model.

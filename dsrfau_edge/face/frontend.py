@@ -85,9 +85,7 @@ class FaceFrontEnd:
         return AlignedFace(_inside(detection.box, image), detection.score, landmarks, matrix, crop)
 
 
-def _inside(
-    box: tuple[float, float, float, float], image: npt.NDArray[np.uint8]
-) -> tuple[float, float, float, float]:
+def _inside(box: tuple[float, float, float, float], image: npt.NDArray[np.uint8]) -> tuple[float, float, float, float]:
     """The part of a box that lies in the picture."""
     height, width = image.shape[:2]
     x0, y0, x1, y1 = box

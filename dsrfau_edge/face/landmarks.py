@@ -1,7 +1,7 @@
 """FaceMesh: 468 points on one face.
 
-Source: Kartynnik et al., "Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs", 2019; model and region
-rules are MediaPipe's.
+Source: Kartynnik et al., "Real-time Facial Surface Geometry from Monocular Video on Mobile GPUs", 2019; model and
+region rules are MediaPipe's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _OUTER_EYE_CORNERS = (33, 263)  # the person's right and left
 
 @dataclass(frozen=True, slots=True)
 class Roi:
-    """A square of the picture that holds one face: centre and side in pixels, angle in radians (positive = clockwise)."""
+    """A square of the picture that holds one face: centre and side in pixels, angle in radians (clockwise)."""
 
     x: float
     y: float

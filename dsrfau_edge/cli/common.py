@@ -1,0 +1,98 @@
+"""What the commands share: notes on stderr, and output that is there as a whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+_PROGRESS_SECONDS = 0.5
+
+
+def note(text: str) -> None:
+    """Say something on stderr, unless -q was given."""
+    if logging.getLogger("dsrfau_edge").isEnabledFor(logging.WARNING):
+        click.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def text_output(path: Path | None) -> Iterator[TextIO]:
+    """Where data go: stdout, or a file that appears under its name when it is complete.
+
+    An interrupted command leaves what it has, which for a camera is all there ever is; an error leaves nothing.
+    """
+    if path is None or str(path) == "-":
+        yield sys.stdout
+        return
+    if path.exists() and not path.is_file():  # a folder fails here; a pipe or device is no file to replace
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            yield stream
+        return
+    with replaced(path) as part, part.open("w", encoding="utf-8", newline="") as stream:
+        yield stream
+        _store(stream)
+
+
+@contextlib.contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """A file beside `path` to write to; it takes that name in the end, unless an error comes up or it is empty."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=f".part{path.suffix}", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        try:
+            yield part
+        except KeyboardInterrupt:
+            _keep(part, path)
+            raise
+        _keep(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _keep(part: Path, path: Path) -> None:
+    if part.stat().st_size:
+        umask = os.umask(0)
+        os.umask(umask)
+        part.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner reads
+        part.replace(path)
+
+
+def _store(stream: TextIO) -> None:
+    stream.flush()
+    with contextlib.suppress(io.UnsupportedOperation):
+        os.fsync(stream.fileno())
+
+
+class Progress:
+    """A line on stderr that counts; silent where stderr is no terminal, or where it would run into the data."""
+
+    def __init__(self, *, wanted: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        terminal = sys.stderr.isatty() and logging.getLogger("dsrfau_edge").isEnabledFor(logging.WARNING)
+        self._shown = wanted and terminal
+        self._clock = clock
+        self._start = self._last = clock()
+        self._count = 0
+
+    def step(self, what: str) -> None:
+        """Count one more."""
+        self._count += 1
+        now = self._clock()
+        if self._shown and now - self._last >= _PROGRESS_SECONDS:
+            self._last = now
+            rate = self._count / max(now - self._start, 1e-9)
+            click.echo(f"\r\x1b[K{self._count} frames, {rate:.1f} a second · {what}", nl=False, err=True)
+
+    def clear(self) -> None:
+        """Take the line away."""
+        if self._shown:
+            click.echo("\r\x1b[K", nl=False, err=True)

@@ -1,0 +1,148 @@
+"""`dsrfau-predict --draw`: annotated pictures and videos on disk."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+
+from dsrfau_edge.drawing import annotate
+from dsrfau_edge.errors import DsrfauError, UsageError
+from dsrfau_edge.face.images import Image
+from dsrfau_edge.results import Face
+from dsrfau_edge.stream import VIDEO_SUFFIXES, Frame, Source
+
+from .common import replaced
+
+_MOVING = ("video", "live")
+_DEFAULT_RATE = 25.0
+
+
+class Overlay:
+    """Writes what `annotate` draws: one file for one picture or video, a folder for several or for a folder."""
+
+    def __init__(self, out: Path, sources: Sequence[Source], aus: Sequence[str], every: int) -> None:
+        """Decide what to write.
+
+        Raises:
+            UsageError: the name does not suit the sources, or it is one of them.
+        """
+        self._out, self._aus, self._every = out, aus, every
+        self._folder = _is_folder(out, sources)
+        self._names: set[str] = set()
+        self._videos = contextlib.ExitStack()
+        self._video: _Video | None = None
+        self.written: list[Path] = []
+
+    def __enter__(self) -> Overlay:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._videos.__exit__(kind, error, trace)
+
+    def add(self, source: Source, frame: Frame, faces: Sequence[Face]) -> None:
+        """Draw and write one frame."""
+        picture = annotate(frame.image, faces, aus=self._aus)
+        if source.kind not in _MOVING:
+            _write_picture(self._path(frame.source, ".jpg"), picture)
+            return
+        if self._video is None or self._video.source is not source:
+            self._videos.close()
+            path = self._path(frame.source, ".mp4")
+            rate = (source.rate or _DEFAULT_RATE) / self._every
+            self._video = self._videos.enter_context(_Video(path, source, picture, rate))
+        self._video.add(picture)
+
+    def _path(self, source: str, default: str) -> Path:
+        if self._folder:
+            self._out.mkdir(parents=True, exist_ok=True)
+            path = self._out / self._name(source, default)
+        else:
+            path = self._out
+        if path.exists() and Path(source).exists() and path.samefile(source):
+            raise UsageError(f"--draw would overwrite {source} itself. Give another name or folder.")
+        self.written.append(path)
+        return path
+
+    def _name(self, source: str, default: str) -> str:
+        """File name for a source; two of the same name from different folders must not replace each other."""
+        path = Path(source.rsplit("/", 1)[-1] if "://" in source else source)
+        stem = path.stem or "stream"
+        suffix = path.suffix if default == ".jpg" and _writable(path.suffix) else default
+        name, number = f"{stem}{suffix}", 1
+        while name in self._names:
+            number += 1
+            name = f"{stem}-{number}{suffix}"
+        self._names.add(name)
+        return name
+
+
+class _Video:
+    """A video file that grows frame by frame and takes its name when it is closed."""
+
+    def __init__(self, path: Path, source: Source, first: Image, rate: float) -> None:
+        self.source = source
+        self._path = path
+        self._size = (first.shape[1], first.shape[0])
+        self._rate = rate
+        self._stack = contextlib.ExitStack()
+        self._writer: Any = None
+
+    def __enter__(self) -> _Video:
+        part = self._stack.enter_context(replaced(self._path))
+        codec = "MJPG" if self._path.suffix.lower() == ".avi" else "mp4v"
+        self._writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*codec), self._rate, self._size)
+        self._stack.callback(self._writer.release)
+        if not self._writer.isOpened():
+            self._stack.__exit__(DsrfauError, None, None)
+            raise DsrfauError(
+                f"{self._path} cannot be written as a video: this OpenCV has no {codec} encoder for it, or cannot take "
+                f"{self._size[0]}x{self._size[1]} pixels. Give --draw a name ending in .avi, or smaller frames."
+            )
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def add(self, picture: Image) -> None:
+        """Append a frame; one of another size (a stream may change it) is fitted to the first."""
+        if (picture.shape[1], picture.shape[0]) != self._size:
+            picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
+        self._writer.write(picture)
+
+
+def _is_folder(out: Path, sources: Sequence[Source]) -> bool:
+    suffix = out.suffix.lower()
+    single = len(sources) == 1 and sources[0].kind != "folder"
+    if out.is_dir() or not suffix or not single:
+        if not out.is_dir() and (_writable(suffix) or suffix in VIDEO_SUFFIXES):
+            raise UsageError(f"--draw {out} names one file, but there are several pictures. Give the name of a folder.")
+        return True
+    moving = sources[0].kind in _MOVING
+    if moving and suffix not in VIDEO_SUFFIXES:
+        raise UsageError(
+            f"--draw {out} is no video's name, but {sources[0].name} is a video. Give NAME.mp4 or a folder."
+        )
+    if not moving and not _writable(suffix):
+        raise UsageError(f"--draw {out}: OpenCV writes no {suffix} pictures. Give NAME.jpg, NAME.png or a folder.")
+    return False
+
+
+def _writable(suffix: str) -> bool:
+    return bool(suffix) and cv2.haveImageWriter(f"picture{suffix.lower()}")
+
+
+def _write_picture(path: Path, picture: Image) -> None:
+    done, content = cv2.imencode(path.suffix.lower(), picture)
+    if not done:
+        raise DsrfauError(f"{path} cannot be encoded as {path.suffix}. Give --draw a name ending in .jpg or .png.")
+    with replaced(path) as part:
+        part.write_bytes(content.tobytes())

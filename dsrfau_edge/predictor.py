@@ -1,0 +1,175 @@
+"""`Predictor`: a frame in, the AU intensities of its faces out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, get_args
+
+import numpy as np
+
+from .action_units import MAX_INTENSITY, Site, sites_of
+from .bundle import Bundle, default_bundle
+from .errors import BundleError, UsageError
+from .face.frontend import AlignedFace, DetectorRange, FaceFrontEnd
+from .face.images import as_bgr
+from .face.quality import assess, site_confidences
+from .results import Face, assemble
+from .runtimes.base import SessionOptions
+from .runtimes.registry import Choice, choose
+
+if TYPE_CHECKING:
+    from .runtimes.base import Outputs, Session
+
+
+class Predictor:
+    """Estimates AU intensities on this device. Threads may share one.
+
+    Example:
+        >>> with Predictor() as predictor:            # the bundled student, the best runtime here
+        ...     for face in predictor(frame):         # BGR uint8 [H, W, 3], as OpenCV gives it
+        ...         print(face["AU12"], face.left["AU12"], face.box, face.confidence)
+    """
+
+    def __init__(
+        self,
+        bundle: str | Path | Bundle | None = None,
+        *,
+        runtime: str | None = None,
+        device: str | None = None,
+        max_faces: int | None = None,
+        threads: int | None = None,
+        heatmaps: bool = False,
+        detector_range: DetectorRange = "auto",
+    ) -> None:
+        """Load a bundle and the face models.
+
+        Args:
+            bundle: the folder `NAME.dsrfau`; the bundled student by default.
+            runtime: name of the runtime; by default the first that suits the bundle and is there.
+            device: what the runtime is to compute on, such as `cpu` or `cuda:0`.
+            max_faces: predict only the largest so many faces of a frame.
+            threads: CPU threads of one inference; the runtime's own choice by default.
+            heatmaps: also give every face its heatmaps.
+            detector_range: see `FaceFrontEnd`.
+
+        Raises:
+            BundleError: the bundle is missing or damaged.
+            RuntimeUnavailable: the runtime or device cannot be used here.
+            UsageError: an option makes no sense.
+        """
+        if max_faces is not None and max_faces < 1:
+            raise UsageError(f"max_faces is {max_faces}; give 1 or more, or leave it out for all faces.")
+        if detector_range not in get_args(DetectorRange):
+            raise UsageError(f"Unknown detector range {detector_range!r}. Known: {', '.join(get_args(DetectorRange))}.")
+        options = SessionOptions(threads=threads, heatmaps=heatmaps)
+        self._bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle or default_bundle())
+        manifest = self._bundle.manifest
+        self._sites = _sites(self._bundle)
+        self._front = FaceFrontEnd(
+            manifest.alignment, manifest.input_size, detector_range=detector_range, max_faces=max_faces
+        )
+        self._choice = choose(self._bundle.model_files(), runtime, device)
+        self._session: Session | None = self._choice.load(device, options)
+
+    @property
+    def aus(self) -> tuple[str, ...]:
+        """AUs that the network estimates, in the order of the results."""
+        return self._bundle.manifest.aus
+
+    @property
+    def sided(self) -> tuple[str, ...]:
+        """Those of them with a left and a right value."""
+        return tuple(site.au for site in self._sites if site.side == "left")
+
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle in use."""
+        return self._bundle
+
+    @property
+    def choice(self) -> Choice:
+        """The runtime in use, and why the others are not."""
+        return self._choice
+
+    def __call__(self, frame: Any) -> list[Face]:
+        """Predict the faces of one frame.
+
+        Args:
+            frame: BGR uint8 `[H, W, 3]`, or any other picture that `face.images.as_bgr` takes.
+
+        Returns:
+            The faces, largest first; an empty list where there are none.
+
+        Raises:
+            InputError: the frame is no picture.
+            UsageError: the predictor is closed.
+        """
+        session = self._session
+        if session is None:
+            raise UsageError("The predictor is closed. Make a new one, or call it inside its `with` block.")
+        image = as_bgr(frame)
+        faces = self._front(image)
+        if not faces:
+            return []
+        outputs = session.infer(np.stack([face.crop for face in faces]))
+        self._check(outputs, len(faces))
+        height, width = image.shape[:2]
+        return [self._face(face, index, outputs, (width, height)) for index, face in enumerate(faces)]
+
+    def _face(self, face: AlignedFace, index: int, outputs: Outputs, size: tuple[int, int]) -> Face:
+        intensities = np.clip(outputs.intensities[index], 0, MAX_INTENSITY)
+        pairs = [(site.au, site.side) for site in self._sites]
+        aus, left, right = assemble(intensities, self.aus, pairs)
+        quality = assess(face, *size)
+        trust, _, _ = assemble(site_confidences(face, quality, self._sites, *size), self.aus, pairs)
+        maps = None
+        if outputs.heatmaps is not None:
+            maps = {site.name: outputs.heatmaps[index, channel] for channel, site in enumerate(self._sites)}
+        return Face(
+            box=face.box,
+            confidence=face.score * face.landmarks.presence,
+            id=index,
+            aus=aus,
+            left=left,
+            right=right,
+            confidences=trust,
+            quality=quality,
+            landmarks=face.landmarks.points,
+            matrix=face.matrix,
+            crop_size=len(face.crop),
+            heatmaps=maps,
+        )
+
+    def _check(self, outputs: Outputs, count: int) -> None:
+        """Refuse to pass on what is no intensity: a wrong number is worse than none."""
+        shape = outputs.intensities.shape
+        if shape != (count, len(self._sites)) or not np.isfinite(outputs.intensities).all():
+            raise BundleError(
+                f"The model of {self._bundle.path} gave {list(shape)} values, not all of them numbers, for {count} "
+                f"faces of {len(self._sites)} sites. Export the bundle again, or try another --runtime."
+            )
+
+    def close(self) -> None:
+        """Free the model. Calling it again does nothing."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
+
+    def __enter__(self) -> Predictor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _sites(bundle: Bundle) -> tuple[Site, ...]:
+    sites = sites_of(bundle.manifest.aus)
+    if tuple(site.name for site in sites) != tuple(bundle.manifest.sites):
+        raise BundleError(
+            f"The sites in the manifest of {bundle.path} are not those of its AUs in this version. Export the bundle "
+            "again from its checkpoint, or use the version of dsrfau-edge that made it."
+        )
+    return sites
