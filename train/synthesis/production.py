@@ -1,0 +1,125 @@
+"""Sets of rendered faces: shards made by worker processes, the same bytes whatever their number, resumable."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from dsrfau_edge.action_units import ALL_AUS
+from dsrfau_edge.errors import DataError
+from dsrfau_edge.face.alignment import DEFAULT_TEMPLATE
+
+from ..data.shards import ShardEntry, ShardIndex, crop_side, entry_of, write_index, write_shard
+from .faces import FaceFactory
+from .intensity import SITES
+from .makehuman import NAME, MakeHumanRig
+
+SHARD = 480
+_PLAN = "plan.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a set is made of; equal plans give equal bytes."""
+
+    count: int
+    seed: int
+    input_size: int = 128
+    per_identity: int = 6
+    assets: str | None = None
+
+    @property
+    def shards(self) -> int:
+        """Number of shards."""
+        return -(-self.count // SHARD)
+
+
+def produce(plan: Plan, folder: Path, *, workers: int, on_shard: Callable[[ShardEntry], None]) -> ShardIndex:
+    """Render the shards that are not there yet and write the index.
+
+    Args:
+        plan: what to render.
+        folder: where to; a folder begun with another plan is refused.
+        workers: processes; each has its own context.
+        on_shard: told every shard that is there, at once for those of an earlier run.
+
+    Raises:
+        DataError: the folder holds another set.
+        RuntimeUnavailable: rig or OpenGL are missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _claim(plan, folder)
+    done: dict[int, ShardEntry] = {}
+    for number in range(plan.shards):
+        path = folder / _file(number)
+        if path.is_file():
+            done[number] = entry_of(path)
+            on_shard(done[number])
+    missing = [number for number in range(plan.shards) if number not in done]
+    for number, entry in _render(plan, folder, missing, workers):
+        done[number] = entry
+        on_shard(entry)
+    index = ShardIndex(
+        kind="rendered",
+        aus=ALL_AUS,
+        sites=SITES,
+        crop_size=crop_side(plan.input_size),
+        input_size=plan.input_size,
+        template=DEFAULT_TEMPLATE.to_dict(),
+        licence=MakeHumanRig.licence + ("; MakeHuman assets: CC0 1.0" if plan.assets else ""),
+        shards=tuple(done[number] for number in sorted(done)),
+        generator={"rig": NAME, **{key: value for key, value in asdict(plan).items() if key != "assets"}},
+    )
+    write_index(folder, index)
+    return index
+
+
+def _claim(plan: Plan, folder: Path) -> None:
+    path = folder / _PLAN
+    text = json.dumps(asdict(plan), indent=1)
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise DataError(f"{folder} holds a set made with other options ({_PLAN}). Give another folder, or the same options.")
+    path.write_text(text, encoding="utf-8")
+
+
+def _file(number: int) -> str:
+    return f"shard-{number:06d}.tar"
+
+
+def _render(plan: Plan, folder: Path, numbers: list[int], workers: int) -> Iterator[tuple[int, ShardEntry]]:
+    if not numbers:
+        return
+    # Software OpenGL would start a thread per core in every worker.
+    os.environ.setdefault("LP_NUM_THREADS", "1")
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(min(workers, len(numbers)), _start, (plan, str(folder))) as pool:
+        yield from pool.imap_unordered(_shard, numbers)
+
+
+def _start(plan: Plan, folder: str) -> None:
+    global _worker  # noqa: PLW0603 - a pool's initialiser has no other way to hand things to its tasks
+    _worker = (plan, Path(folder), None)
+
+
+_worker: tuple[Plan, Path, FaceFactory | None]
+
+
+def _shard(number: int) -> tuple[int, ShardEntry]:
+    global _worker  # noqa: PLW0603
+    plan, folder, factory = _worker
+    if factory is None:
+        import cv2
+
+        cv2.setNumThreads(1)
+        assets = Path(plan.assets) if plan.assets else None
+        factory = FaceFactory(
+            seed=plan.seed, input_size=plan.input_size, assets=assets, per_identity=plan.per_identity
+        )
+        _worker = (plan, folder, factory)
+    first = number * SHARD
+    faces = range(first, min(first + SHARD, plan.count))
+    return number, write_shard(folder, _file(number), map(factory.sample, faces))
