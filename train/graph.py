@@ -57,7 +57,7 @@ def export_graph(network: HeatmapNetwork, *, input_size: int, metadata: Mapping[
             external_data=False,
             verbose=False,
         )
-    assert program is not None  # noqa: S101 - only the exporter's other modes return nothing
+    assert program is not None  # only the exporter's other modes return nothing
     model = program.model_proto
     _name_nodes(model)
     _strip(model)

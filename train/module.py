@@ -69,7 +69,14 @@ class TrainingModule(lightning.LightningModule):  # type: ignore[misc]  # Lightn
         if not torch.isfinite(losses["total"]):
             self._stop(batch, losses)
         for name, value in losses.items():
-            self.log(f"train/{name}", value.detach(), prog_bar=name == "total", on_step=True, on_epoch=True)
+            self.log(
+                f"train/{name}",
+                value.detach(),
+                prog_bar=name == "total",
+                on_step=True,
+                on_epoch=True,
+                sync_dist=self.trainer.world_size > 1,
+            )
         total: torch.Tensor = losses["total"]
         return total
 

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
 import shutil
-import signal
 import subprocess
-import sys
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,24 +16,21 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch import callbacks, loggers
+from lightning.pytorch.utilities import rank_zero_only
 
 from dsrfau_edge import __version__
 from dsrfau_edge.errors import DataError, UsageError
 
 from .checkpoint import load_network, save_checkpoint
-from .data.dataset import BalancedSampler, CropDataset, FixedSampler, make_loader
-from .data.prepared import Indices, PreparedData
+from .data.prepared import PreparedData
 from .description import DESCRIPTION, Checkpoint, read_checkpoint
 from .distillation import DistillationTask
+from .fitting import LAST, Fitting, fit
 from .inference import held_out_metrics
-from .module import TrainingModule
 from .networks.heatmap import HeatmapNetwork
 from .recipes import Recipe
 from .task import HeatmapTask
 
-#: Held-out samples looked at after every epoch; all of them at the end.
-_EPOCH_CHECK = 1000
 _log = logging.getLogger(__name__)
 
 
@@ -46,7 +39,8 @@ class RunOptions:
     """What a run needs beside data and recipe.
 
     `folder` receives the checkpoint as `ROLE/` and logs and resume state under `runs/ROLE/`. `progress` shows a bar;
-    `fresh` starts anew instead of continuing; `report` is told how far the run is, a line at a time.
+    `fresh` starts anew instead of continuing; `devices` (`auto` or a number) and `nodes` are Lightning's; `report` is
+    told how far the run is, a line at a time.
     """
 
     folder: Path
@@ -54,7 +48,21 @@ class RunOptions:
     progress: bool = False
     fresh: bool = False
     accelerator: str = "auto"
+    devices: str = "auto"
+    nodes: int = 1
     report: Callable[[str], None] = _log.info
+
+    def fitting(self, run: Path, role: str) -> Fitting:
+        """The part of it that the fitting of one role needs."""
+        return Fitting(
+            run=run,
+            seed=self.seed,
+            progress=self.progress,
+            accelerator=self.accelerator,
+            devices=self.devices,
+            nodes=self.nodes,
+            report=lambda text: self.report(f"{role}: {text}"),
+        )
 
 
 def train_role(
@@ -82,25 +90,24 @@ def train_role(
         if finished.training.get("fingerprint") == fingerprint:
             options.report(f"{destination} is already trained with this recipe, seed and data: kept")
             return finished
-    _prepare(run, fingerprint, fresh=options.fresh)
+    if rank_zero_only.rank == 0:
+        _prepare(run, fingerprint, fresh=options.fresh)
 
     lightning.seed_everything(options.seed, workers=True, verbose=False)
     positions = data.split("train", held_out=recipe.data.held_out, looks=recipe.data.held_out_looks)
     task = _task(role, data, recipe, teacher)
     started = time.monotonic()
-    module = _fit(task, data, positions, recipe, role, options, run)
+    trainer = fit(task, data, recipe.role(role), recipe, options.fitting(run, role))
     seconds = time.monotonic() - started
-
-    network = module.task.network.cpu().eval()
-    metrics = {"held_out": evaluate_splits(network, data, recipe)}
-    training = _provenance(role, recipe, options.seed, fingerprint, seconds, len(positions), teacher)
-    rng = np.random.default_rng(options.seed)
-    calibration = rng.permutation(positions)
-    checkpoint = save_checkpoint(
-        destination, network, data, calibration=calibration, training=training, metrics=metrics
-    )
-    (run / "last.ckpt").unlink(missing_ok=True)
-    return checkpoint
+    if trainer.is_global_zero:  # one process of a distributed run writes, the others wait for it
+        training = _provenance(role, recipe, options.seed, fingerprint, seconds, len(positions), teacher)
+        network = task.network.cpu().eval()
+        metrics = {"held_out": evaluate_splits(network, data, recipe)}
+        calibration = np.random.default_rng(options.seed).permutation(positions)
+        save_checkpoint(destination, network, data, calibration=calibration, training=training, metrics=metrics)
+        (run / LAST).unlink(missing_ok=True)
+    trainer.strategy.barrier()
+    return read_checkpoint(destination, verify=False)
 
 
 def evaluate_splits(network: HeatmapNetwork, data: PreparedData, recipe: Recipe) -> dict[str, Any]:
@@ -130,112 +137,6 @@ def _task(role: str, data: PreparedData, recipe: Recipe, teacher: Path | None) -
             "teacher on it."
         )
     return DistillationTask(network, taught, config=recipe.distillation, **common)  # type: ignore[arg-type]
-
-
-def _fit(
-    task: HeatmapTask,
-    data: PreparedData,
-    positions: Indices,
-    recipe: Recipe,
-    role: str,
-    options: RunOptions,
-    run: Path,
-) -> TrainingModule:
-    config, seed = recipe.role(role), options.seed
-    held_out = data.split("held-out", held_out=recipe.data.held_out, looks=recipe.data.held_out_looks)
-    checked = np.random.default_rng(0).permutation(held_out)[:_EPOCH_CHECK]
-    batch = min(config.batch, len(positions))
-    task.train()  # frozen stages and the teacher go to evaluation mode; Lightning keeps the modes it finds
-    with quiet_lightning():
-        trainer = _trainer(config.epochs, config.precision, config.clip, options, run)
-    sampler = BalancedSampler(
-        data, positions, balance=recipe.data.balance, seed=seed, rank=trainer.global_rank, world=trainer.world_size
-    )
-    workers = recipe.data.workers
-    train = make_loader(
-        CropDataset(data, augmentation=recipe.augmentation, seed=seed),
-        sampler,
-        batch=batch,
-        workers=workers,
-        drop_last=True,
-    )
-    held = make_loader(CropDataset(data, augmentation=None, seed=seed), FixedSampler(checked), batch=64, workers=0)
-    module = TrainingModule(
-        task.to(memory_format=torch.channels_last),  # type: ignore[call-overload]
-        config=config,
-        steps=config.epochs * len(train),
-        sites=data.index.sites,
-        aus=data.index.aus,
-        folder=run,
-        report=lambda text: options.report(f"{role}: {text}"),
-    )
-    last = run / "last.ckpt"
-    if last.is_file():
-        options.report(f"{role}: continuing from {last}")
-    with quiet_lightning(), _interruptible(trainer):
-        # weights_only=False: our own file of a run on this machine, with the optimizer's and the loops' state.
-        trainer.fit(module, train, held, ckpt_path=str(last) if last.is_file() else None, weights_only=False)
-    return module
-
-
-@contextlib.contextmanager
-def _interruptible(trainer: lightning.Trainer) -> Iterator[None]:
-    """Ctrl-C ends as KeyboardInterrupt: Lightning turns it into exit code 1 and ignores the signal from then on."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as error:
-        if not trainer.interrupted:
-            raise
-        signal.signal(signal.SIGINT, handler)
-        raise KeyboardInterrupt from error
-
-
-@contextlib.contextmanager
-def quiet_lightning() -> Iterator[None]:
-    """Silence what Lightning says about things that are meant: one loading process, parts in evaluation mode."""
-    logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
-    level = logger.level
-    logger.setLevel(logging.WARNING)
-    meant = (
-        "does not have many workers",
-        "Checkpoint directory",
-        "in eval mode",
-        "treespec",
-        "number of training batches",
-    )
-    try:
-        with warnings.catch_warnings():
-            for message in meant:
-                warnings.filterwarnings("ignore", message=f".*{message}.*")
-            yield
-    finally:
-        logger.setLevel(level)
-
-
-def _trainer(epochs: int, precision: str, clip: float, options: RunOptions, run: Path) -> lightning.Trainer:
-    checkpoints = callbacks.ModelCheckpoint(dirpath=run, filename="last", save_top_k=1, enable_version_counter=False)
-    return lightning.Trainer(
-        max_epochs=epochs,
-        accelerator=options.accelerator,
-        precision=precision,
-        gradient_clip_val=clip or None,
-        logger=[
-            # A folder per attempt: the CSV logger empties the one it is given, with the first part of a killed run.
-            loggers.CSVLogger(run.parent, name=run.name, version=f"csv-{len(list(run.glob('csv-*')))}"),
-            loggers.TensorBoardLogger(run.parent, name=run.name, version="tensorboard"),
-        ],
-        callbacks=[checkpoints, *_progress(shown=options.progress)],
-        enable_progress_bar=options.progress,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        log_every_n_steps=10,
-        use_distributed_sampler=False,
-    )
-
-
-def _progress(*, shown: bool) -> Sequence[callbacks.Callback]:
-    return [callbacks.RichProgressBar(console_kwargs={"stderr": True})] if shown and sys.stderr.isatty() else []
 
 
 def _prepare(run: Path, fingerprint: str, *, fresh: bool) -> None:

@@ -52,5 +52,5 @@ def _first_stages(backbone: nn.Module, count: int) -> list[nn.Module]:
     if not count:
         return []
     stages = backbone.get_submodule("stages")
-    assert isinstance(stages, nn.ModuleList)  # noqa: S101 - what both backbones have
+    assert isinstance(stages, nn.ModuleList)  # what both backbones have
     return [backbone.get_submodule("stem"), *list(stages)[:count]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,12 @@ def _run_options(function: Function) -> Function:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Report as JSON on stdout."),
         click.option("--fresh", is_flag=True, help="Start anew instead of continuing or keeping what is there."),
+        click.option(
+            "--nodes", default=1, type=click.IntRange(min=1), help="Machines of a run under torchrun or SLURM."
+        ),
+        click.option(
+            "--devices", default="auto", show_default=True, help="How many devices per machine: auto or a number."
+        ),
         click.option("--device", default="auto", show_default=True, help="Lightning accelerator: auto, cpu, gpu, …"),
         click.option("--limit", type=click.IntRange(min=1), help="Use no more than so many samples of each folder."),
         click.option("--epochs", type=click.IntRange(min=1), help="Epochs, in place of the recipe's."),
@@ -169,6 +176,8 @@ def _train(
     epochs: int | None,
     limit: int | None,
     device: str,
+    devices: str,
+    nodes: int,
     fresh: bool,
     as_json: bool,
     preset: str,
@@ -186,13 +195,29 @@ def _train(
     data = load_prepared(folders, limit=limit)
     identities = len(set(data.identities.tolist()))
     _say(f"{len(data)} crops of {identities} identities, recipe {recipe.name!r}, seed {seed}")
-    options = RunOptions(output, seed=seed, progress=sys.stderr.isatty(), fresh=fresh, accelerator=device, report=_say)
-    _report({role: _one(role, data, recipe, options, teacher) for role in roles}, output, as_json=as_json)
+    options = RunOptions(
+        output,
+        seed=seed,
+        progress=sys.stderr.isatty(),
+        fresh=fresh,
+        accelerator=device,
+        devices=devices,
+        nodes=nodes,
+        report=_say,
+    )
+    checkpoints = {role: _one(role, data, recipe, options, teacher) for role in roles}
+    if _is_first_process():
+        _report(checkpoints, output, as_json=as_json)
+
+
+def _is_first_process() -> bool:
+    """Whether this process speaks for a distributed run, each process of which runs the whole command."""
+    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("RANK", "0") == "0"
 
 
 def _say(text: str) -> None:
     """A line of progress on stderr; a run takes long enough to be told about unless -q is given."""
-    if logging.getLogger("dsrfau_edge").isEnabledFor(logging.WARNING):
+    if _is_first_process() and logging.getLogger("dsrfau_edge").isEnabledFor(logging.WARNING):
         click.echo(text, err=True)
 
 

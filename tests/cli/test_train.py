@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -122,3 +124,17 @@ def test_a_missing_extra_names_the_command(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(RuntimeUnavailable, match=r"dsrfau-edge\[train\]"):
         module._require_training()
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(tmp_path, toy):
+    script = tmp_path / "train.py"  # Lightning starts the other processes with the same command line
+    script.write_text("from dsrfau_edge.cli.train import command\n\ncommand()\n")
+    result = subprocess.run(
+        [sys.executable, str(script), "teacher", "--data", str(toy),
+         "-o", str(tmp_path), "--preset", "tiny", "--device", "cpu", "--devices", "2", "--json"],
+        check=False, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert json.loads(result.stdout)["teacher"]["training"]["role"] == "teacher", "one process speaks"
+    load_network(tmp_path / "teacher")

@@ -69,6 +69,20 @@ def test_a_killed_run_continues_and_ends_where_an_unbroken_one_does(tmp_path, da
         torch.testing.assert_close(value, broken[name], msg=name)
 
 
+def test_a_state_that_was_cut_short_is_not_continued(tmp_path, data):
+    said = []
+    options = RunOptions(tmp_path, report=said.append)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 1, RuntimeError("power cut"))
+        with pytest.raises(RuntimeError, match="power cut"):
+            train_role("teacher", data, recipe("teacher.epochs=2"), options)
+    last = tmp_path / "runs/teacher/last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    train_role("teacher", data, recipe("teacher.epochs=2"), options)
+    assert any("cut short" in text for text in said)
+    assert any("epoch 1 of 2" in text for text in said[2:])
+
+
 def test_ctrl_c_is_a_keyboard_interrupt(tmp_path, data, monkeypatch):
     stop_after(monkeypatch, 0, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
@@ -79,7 +93,7 @@ def test_a_finished_checkpoint_is_kept_until_something_changes(tmp_path, data, m
     options = RunOptions(tmp_path)
     train_role("teacher", data, recipe(), options)
     fits = []
-    monkeypatch.setattr(run_module, "_fit", lambda task, *rest: fits.append(rest) or _Fitted(task))
+    monkeypatch.setattr(run_module, "fit", lambda task, *rest: fits.append(rest) or _Fitted())
     monkeypatch.setattr(run_module, "save_checkpoint", lambda *args, **options: None)
     train_role("teacher", data, recipe(), options)
     assert not fits
@@ -89,8 +103,8 @@ def test_a_finished_checkpoint_is_kept_until_something_changes(tmp_path, data, m
 
 
 class _Fitted:
-    def __init__(self, task):
-        self.task = task
+    is_global_zero = True
+    strategy = type("Strategy", (), {"barrier": staticmethod(lambda: None)})
 
 
 def test_logs_name_every_component(tmp_path, data):
