@@ -29,7 +29,7 @@ class Augmentation:
     grey: float = 0.5
     light: float = 0.9
     blur: float = 0.25
-    low_resolution: float = 0.3
+    low_resolution: float = 0.25
     smallest_side: int = 36
     noise: float = 0.5
     jpeg: float = 0.3
@@ -131,10 +131,10 @@ def _decoded(encoded: Image) -> Image:
 def _light_table(rng: np.random.Generator) -> Image:
     """Contrast, brightness, gamma and colour temperature as one table `[256, 1, 3]`."""
     levels = np.arange(256, dtype=np.float32)[:, None] / 255
-    contrast, gamma = np.exp(rng.uniform(-0.5, 0.4)), np.exp(rng.uniform(-0.5, 0.5))
+    contrast, gamma = np.exp(rng.uniform(-0.4, 0.35)), np.exp(rng.uniform(-0.4, 0.4))
     warmth, tint = rng.uniform(-0.18, 0.18), rng.uniform(-0.06, 0.06)
     gains = np.array([1 - warmth, 1 + tint, 1 + warmth], np.float32)
-    table = (levels**gamma - 0.5) * contrast + 0.5 + rng.uniform(-0.2, 0.2)
+    table = (levels**gamma - 0.5) * contrast + 0.5 + rng.uniform(-0.15, 0.15)
     return np.asarray(np.clip(table * gains * 255, 0, 255), np.uint8)[:, None]
 
 
@@ -173,7 +173,7 @@ def _noise(view: Image, rng: np.random.Generator) -> Image:
     grain = side if rng.random() < 0.7 else side // 2
     count = grain * grain * channels
     start = int(rng.integers(0, _noise_bank().size - count))
-    noise = _noise_bank()[start : start + count].reshape(grain, grain, channels) * np.float32(rng.uniform(1, 14))
+    noise = _noise_bank()[start : start + count].reshape(grain, grain, channels) * np.float32(rng.uniform(1, 10))
     if grain != side:
         noise = cv2.resize(noise, (side, side), interpolation=cv2.INTER_LINEAR).reshape(side, side, channels)
     return np.asarray(np.clip(view + noise, 0, 255), np.uint8)
