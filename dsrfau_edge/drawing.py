@@ -126,7 +126,7 @@ def _mix(picture: Image, heat: npt.NDArray[np.float32]) -> Image:
     """Colour a picture by heat 0 to 1."""
     colours = cv2.applyColorMap(np.rint(heat * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     opacity = (_FULL_HEAT * np.sqrt(heat))[:, :, None]
-    return np.rint(picture * (1 - opacity) + colours * opacity).astype(np.uint8)
+    return np.asarray(np.rint(picture * (1 - opacity) + colours * opacity), np.uint8)
 
 
 def _draw_panel(pen: _Pen, picture: Image, faces: Sequence[Face], aus: Sequence[str], *, left: int, row: int) -> None:

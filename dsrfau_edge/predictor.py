@@ -21,6 +21,8 @@ from .runtimes.registry import Choice, choose
 if TYPE_CHECKING:
     from .runtimes.base import Outputs, Session
 
+_CLOSED = "The predictor is closed. Make a new one, or call it inside its `with` block."
+
 
 class Predictor:
     """Estimates AU intensities on this device. Threads may share one.
@@ -105,17 +107,24 @@ class Predictor:
             InputError: the frame is no picture.
             UsageError: the predictor is closed.
         """
-        session = self._session
-        if session is None:
-            raise UsageError("The predictor is closed. Make a new one, or call it inside its `with` block.")
+        if self._session is None:
+            raise UsageError(_CLOSED)
         image = as_bgr(frame)
         faces = self._front(image)
         if not faces:
             return []
-        outputs = session.infer(np.stack([face.crop for face in faces]))
-        self._check(outputs, len(faces))
+        outputs = self.infer(np.stack([face.crop for face in faces]))
         height, width = image.shape[:2]
         return [self._face(face, index, outputs, (width, height)) for index, face in enumerate(faces)]
+
+    def infer(self, crops: Any) -> Outputs:
+        """Site intensities of faces that are aligned already: crops uint8 `[N, size, size, 3]` in BGR."""
+        session = self._session
+        if session is None:
+            raise UsageError(_CLOSED)
+        outputs = session.infer(crops)
+        self._check(outputs, len(crops))
+        return outputs
 
     def _face(self, face: AlignedFace, index: int, outputs: Outputs, size: tuple[int, int]) -> Face:
         intensities = np.clip(outputs.intensities[index], 0, MAX_INTENSITY)

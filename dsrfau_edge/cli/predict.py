@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +154,7 @@ class _Job:
         from .overlay import Overlay
 
         to_file = output is not None and str(output) != "-"
-        progress = Progress(wanted=to_file or not click.get_text_stream("stdout").isatty())
+        progress = Progress(wanted=to_file or not sys.stdout.isatty())
         sided = [au for au in self.aus if au in self.predictor.sided]
         frames = 0
         with contextlib.ExitStack() as stack:

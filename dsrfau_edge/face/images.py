@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -37,7 +37,7 @@ def as_bgr(picture: Any) -> Image:
         raise InputError(f"The picture has the shape {list(np.shape(picture))}, which is no picture's. {_PASS}")
     if array.size == 0:
         raise InputError(f"The picture is empty: {array.shape[1]}x{array.shape[0]} pixels. Check where it comes from.")
-    levels = _as_uint8(array)
+    levels: Image = _as_uint8(array)
     if levels.shape[2] == 1:
         return np.repeat(levels, 3, axis=2)
     return np.ascontiguousarray(levels) if levels.shape[2] == 3 else _on_white(levels)
@@ -45,11 +45,11 @@ def as_bgr(picture: Any) -> Image:
 
 def _as_uint8(array: npt.NDArray[Any]) -> Image:
     if array.dtype == np.uint8:
-        return array
+        return cast(Image, array)
     if array.dtype == np.uint16:  # over the full range, as 16-bit PNG and TIFF use it
-        return (array >> 8).astype(np.uint8)
+        return np.asarray(array >> 8, np.uint8)
     if array.dtype == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255)
+        return np.asarray(array.astype(np.uint8) * 255, np.uint8)
     if array.dtype.kind not in "iuf":
         raise InputError(f"The picture holds {array.dtype} values, which are no grey levels. {_PASS}")
     low, high = float(array.min()), float(array.max())
@@ -61,8 +61,8 @@ def _as_uint8(array: npt.NDArray[Any]) -> Image:
             "also from 0 to 1). Scale it first."
         )
     if array.dtype.kind == "f":
-        return np.rint(array * 255 if high <= 1 else array).astype(np.uint8)
-    return array.astype(np.uint8)
+        array = np.rint(array * 255 if high <= 1 else array)
+    return np.asarray(array, np.uint8)
 
 
 def _on_white(levels: Image) -> Image:
@@ -71,7 +71,7 @@ def _on_white(levels: Image) -> Image:
     if alpha.min() == 255:
         return np.ascontiguousarray(colours)
     mixed = colours * (alpha / np.float32(255)) + (255 - alpha.astype(np.float32))
-    return np.rint(mixed).astype(np.uint8)
+    return np.asarray(np.rint(mixed), np.uint8)
 
 
 def read_image(path: str | Path) -> Image:

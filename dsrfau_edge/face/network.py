@@ -49,4 +49,4 @@ class TfliteNetwork:
 
 def sigmoid(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Logistic function; logits are clipped to where float32 has no more to say."""
-    return 1 / (1 + np.exp(-np.clip(np.asarray(logits, np.float32), -80, 80)))
+    return np.asarray(1 / (1 + np.exp(-np.clip(logits, -80, 80))), np.float32)

@@ -99,7 +99,7 @@ def site_confidences(
     seen = _in_picture(centres, width, height)
     yaw = math.radians(quality.yaw)
     facing = np.array([_facing(yaw, site) for site in sites])
-    return (common * seen * facing).astype(np.float32)
+    return np.asarray(common * seen * facing, np.float32)
 
 
 def _facing(yaw: float, site: Site) -> float:
