@@ -57,7 +57,14 @@ class ActionUnit:
 
 
 def _pair(
-    number: int, title: str, muscle: str, left: tuple[int, ...], right: tuple[int, ...], *, outward: float = 0, up: float = 0
+    number: int,
+    title: str,
+    muscle: str,
+    left: tuple[int, ...],
+    right: tuple[int, ...],
+    *,
+    outward: float = 0,
+    up: float = 0,
 ) -> ActionUnit:
     au = f"AU{number:02d}"
     sites = (Site(au, "left", left, outward, up), Site(au, "right", right, outward, up))
@@ -126,7 +133,8 @@ def site_centres(landmarks: npt.NDArray[np.float32], sites: Sequence[Site]) -> n
     ruler = float(np.linalg.norm(left - right))
     outward = {"left": 1.0, "right": -1.0, "centre": 0.0}  # an unmirrored picture shows the person's left on its right
     centres = [
-        points[list(site.landmarks)].mean(0) + (site.outward * outward[site.side] * ruler, -site.up * ruler) for site in sites
+        points[list(site.landmarks)].mean(0) + (site.outward * outward[site.side] * ruler, -site.up * ruler)
+        for site in sites
     ]
     return np.asarray(centres, np.float32).reshape(-1, 2)
 

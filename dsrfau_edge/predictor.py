@@ -12,7 +12,7 @@ from .action_units import MAX_INTENSITY, Site, sites_of
 from .bundle import Bundle, default_bundle
 from .errors import BundleError, UsageError
 from .face.frontend import AlignedFace, DetectorRange, FaceFrontEnd
-from .face.images import as_bgr
+from .face.images import Image, as_bgr
 from .face.quality import assess, site_confidences
 from .results import Face, assemble
 from .runtimes.base import SessionOptions
@@ -114,8 +114,7 @@ class Predictor:
         if not faces:
             return []
         outputs = self.infer(np.stack([face.crop for face in faces]))
-        height, width = image.shape[:2]
-        return [self._face(face, index, outputs, (width, height)) for index, face in enumerate(faces)]
+        return [self._face(face, index, outputs, image) for index, face in enumerate(faces)]
 
     def infer(self, crops: Any) -> Outputs:
         """Site intensities of faces that are aligned already: crops uint8 `[N, size, size, 3]` in BGR."""
@@ -126,12 +125,13 @@ class Predictor:
         self._check(outputs, len(crops))
         return outputs
 
-    def _face(self, face: AlignedFace, index: int, outputs: Outputs, size: tuple[int, int]) -> Face:
+    def _face(self, face: AlignedFace, index: int, outputs: Outputs, image: Image) -> Face:
         intensities = np.clip(outputs.intensities[index], 0, MAX_INTENSITY)
         pairs = [(site.au, site.side) for site in self._sites]
         aus, left, right = assemble(intensities, self.aus, pairs)
-        quality = assess(face, *size)
-        trust, _, _ = assemble(site_confidences(face, quality, self._sites, *size), self.aus, pairs)
+        quality = assess(face, image)
+        height, width = image.shape[:2]
+        trust, _, _ = assemble(site_confidences(face, quality, self._sites, width, height), self.aus, pairs)
         maps = None
         if outputs.heatmaps is not None:
             maps = {site.name: outputs.heatmaps[index, channel] for channel, site in enumerate(self._sites)}

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .action_units import PRESENCE_THRESHOLD, canonical_au, letter
 from .errors import UsageError
-from .face.quality import Quality
+
+if TYPE_CHECKING:
+    from .face.quality import Quality
 
 SCHEMA = 1
 Heatmaps = Mapping[str, npt.NDArray[np.float32]]

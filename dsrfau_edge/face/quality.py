@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..action_units import Site, site_centres
+from .alignment import warp
 
 if TYPE_CHECKING:
     from .frontend import AlignedFace
@@ -37,7 +38,7 @@ class Quality:
     Attributes:
         eye_distance: between the centres of the eyes in pixels of the picture, as seen.
         inside: part of the face that lies in the picture, 0 to 1.
-        sharpness: 0 (no detail) to 1, at the size that a network sees.
+        sharpness: 0 (no detail) to 1, of the aligned face at 128 x 128 pixels.
         yaw: turn of the head in degrees, positive towards the person's left; from the landmarks' depth, so a rough one.
         flags: what is out of the ordinary, of `small`, `cut_off`, `blurred` and `turned_away`.
     """
@@ -59,15 +60,16 @@ class Quality:
         }
 
 
-def assess(face: AlignedFace, width: int, height: int) -> Quality:
-    """Quality of a face in a picture of this width and height."""
+def assess(face: AlignedFace, image: npt.NDArray[np.uint8]) -> Quality:
+    """Quality of a face in the BGR picture it was found in."""
+    height, width = image.shape[:2]
     points = face.landmarks.points.astype(np.float64)
     eyes = points[list(_LEFT_EYE)].mean(0) - points[list(_RIGHT_EYE)].mean(0)
     flat = float(np.hypot(eyes[0], eyes[1]))
     # Depth grows away from the camera: with the head turned to its left, the left eye is the farther one.
     yaw = math.degrees(math.atan2(eyes[2], flat))
     inside = float(_in_picture(points[:, :2], width, height).mean())
-    sharpness = _sharpness(face.crop)
+    sharpness = _sharpness(_seen_at(face, image, _SHARPNESS_SIZE))
     checks = {
         "small": flat < _SMALL,
         "cut_off": inside < _CUT_OFF,
@@ -120,15 +122,22 @@ def _ramp(value: float, low: float, high: float) -> float:
     return float(np.clip((value - low) / (high - low), 0, 1))
 
 
+def _seen_at(face: AlignedFace, image: npt.NDArray[np.uint8], size: int) -> npt.NDArray[np.uint8]:
+    """The aligned face at one size, whatever the network's: a measure must not depend on the bundle in use."""
+    if len(face.crop) == size:
+        return face.crop
+    ratio = size / len(face.crop)
+    matrix = face.matrix * ratio
+    matrix[:, 2] += (ratio - 1) / 2
+    return warp(image, matrix, size)
+
+
 def _sharpness(crop: npt.NDArray[np.uint8]) -> float:
     """How much of the detail a blur takes away: next to nothing of a picture that is blurred already.
 
     The idea of Crete et al., "The blur effect", 2007, with a 5 x 5 mean in both directions at once.
     """
     grey = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
-    if grey.shape[0] != _SHARPNESS_SIZE:
-        method = cv2.INTER_AREA if grey.shape[0] > _SHARPNESS_SIZE else cv2.INTER_LINEAR
-        grey = cv2.resize(grey, (_SHARPNESS_SIZE, _SHARPNESS_SIZE), interpolation=method)
     centre = slice(_SHARPNESS_SIZE // 4, -_SHARPNESS_SIZE // 8)  # the face without its background
     sharp = grey[centre, centre].astype(np.float32)
     dull = cv2.blur(sharp, (5, 5))

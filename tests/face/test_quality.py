@@ -22,7 +22,7 @@ SITES = sites_of()
 def judged(image):
     face = FRONT(image)[0]
     height, width = image.shape[:2]
-    quality = assess(face, width, height)
+    quality = assess(face, image)
     return face, quality, site_confidences(face, quality, SITES, width, height)
 
 
@@ -80,7 +80,7 @@ def test_yaw_is_positive_towards_the_persons_left(side):
         x * np.sin(angle) + z * np.cos(angle),
     )
     turned = type(face)(face.box, face.score, Landmarks(points, 1.0), face.matrix, face.crop)
-    yaw = assess(turned, 512, 512).yaw
+    yaw = assess(turned, PORTRAIT).yaw
     assert yaw == pytest.approx(30 if side == "left" else -30, abs=3)
     nose_shift = points[1, 0] - points[[33, 133, 362, 263], 0].mean()
     assert np.sign(nose_shift) == np.sign(yaw)
@@ -89,7 +89,13 @@ def test_yaw_is_positive_towards_the_persons_left(side):
 def test_a_flat_crop_is_not_sharp():
     face, _, _ = judged(PORTRAIT)
     flat = type(face)(face.box, face.score, face.landmarks, face.matrix, np.full((128, 128, 3), 90, np.uint8))
-    assert assess(flat, 512, 512).sharpness == 0
+    assert assess(flat, PORTRAIT).sharpness == 0
+
+
+@pytest.mark.parametrize("size", [32, 64, 256])
+def test_the_networks_input_size_does_not_matter(size):
+    (face,) = FaceFrontEnd(DEFAULT_TEMPLATE, size)(PORTRAIT)
+    assert assess(face, PORTRAIT).sharpness == pytest.approx(judged(PORTRAIT)[1].sharpness, abs=0.01)
 
 
 def test_quality_is_plain_in_json():
