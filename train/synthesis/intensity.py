@@ -1,8 +1,8 @@
 """Calibrated intensities: what 0 to 5 means as movement on a rig, and how to draw combinations of AUs.
 
-An intensity is a movement of the skin: `intensity / 5 · full_scale`, in distances between the eye centres, is the largest
-displacement of the AU's shape on that identity. The table is `calibration.json`. The mapping is linear, where the FACS
-letters are uneven steps of appearance judged by people; it makes rigs and identities comparable, not coders.
+An intensity is a movement of the skin: `intensity / 5 · full_scale`, in distances between the eye centres, is the
+largest displacement of the AU's shape on that identity. The table is `calibration.json`. The mapping is linear, where
+the FACS letters are uneven steps of appearance judged by people; it makes rigs and identities comparable, not coders.
 """
 
 from __future__ import annotations
@@ -40,7 +40,16 @@ _EXPRESSIONS: tuple[tuple[float, dict[str, float]], ...] = (
 )
 _NEUTRAL = 0.07  # share of resting faces
 #: Units without a label of ours that move faces all the same, so that the network learns to leave them alone.
-_DISTRACTORS = ("cheekPuff", "jawForward", "jawLeft", "jawRight", "mouthLeft", "mouthRight", "mouthPucker", "mouthFunnel")
+_DISTRACTORS = (
+    "cheekPuff",
+    "jawForward",
+    "jawLeft",
+    "jawRight",
+    "mouthLeft",
+    "mouthRight",
+    "mouthPucker",
+    "mouthFunnel",
+)
 
 
 @lru_cache(maxsize=1)
@@ -77,7 +86,7 @@ def displacement(rig: MakeHumanRig, identity: Identity, shape: str) -> float:
 
 
 def draw(rng: np.random.Generator) -> dict[str, float]:
-    """Draw site intensities: half of the faces from combinations met in life, with noise, half from independent draws."""
+    """Draw site intensities: half from combinations met in life, with noise, half from independent draws."""
     kind = rng.random()
     if kind < _NEUTRAL:
         levels: dict[str, float] = {}

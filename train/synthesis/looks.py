@@ -26,7 +26,13 @@ _HAIR: tuple[Colour, ...] = (
     (0.012, 0.010, 0.009), (0.03, 0.018, 0.012), (0.09, 0.045, 0.022), (0.22, 0.12, 0.05),
     (0.45, 0.30, 0.14), (0.28, 0.09, 0.03), (0.40, 0.39, 0.38), (0.62, 0.61, 0.60),
 )  # fmt: skip
-_IRIS: tuple[Colour, ...] = ((0.10, 0.04, 0.015), (0.05, 0.02, 0.01), (0.12, 0.22, 0.38), (0.14, 0.22, 0.10), (0.25, 0.28, 0.30))
+_IRIS: tuple[Colour, ...] = (
+    (0.10, 0.04, 0.015),
+    (0.05, 0.02, 0.01),
+    (0.12, 0.22, 0.38),
+    (0.14, 0.22, 0.10),
+    (0.25, 0.28, 0.30),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,8 @@ class Wardrobe:
         """
         self.skins = sorted(assets.glob("skins/**/*.png")) if assets else []
         self.parts = {
-            kind: sorted(assets.glob(f"{kind}/*/*.mhclo")) if assets else [] for kind in ("eyebrows", "eyelashes", "hair")
+            kind: sorted(assets.glob(f"{kind}/*/*.mhclo")) if assets else []
+            for kind in ("eyebrows", "eyelashes", "hair")
         }
         if assets and not (self.skins or any(self.parts.values())):
             raise DataError(
@@ -162,12 +169,16 @@ def load_asset(path: Path) -> Asset:
     return Asset(path.stem, read_binding(path), surface(corners, mesh.texture), textures[0], over_eyes)
 
 
-def read_texture(path: Path, convert: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]] | None = None) -> npt.NDArray[np.uint8]:
+def read_texture(
+    path: Path, convert: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]] | None = None
+) -> npt.NDArray[np.uint8]:
     """Texture as RGBA uint8, bottom row first as OpenGL wants it."""
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise DataError(f"The texture {path} cannot be read as a picture.")
-    code = {2: cv2.COLOR_GRAY2RGBA, 3: cv2.COLOR_BGR2RGBA}.get(image.ndim if image.ndim == 2 else image.shape[2], cv2.COLOR_BGRA2RGBA)
+    code = {2: cv2.COLOR_GRAY2RGBA, 3: cv2.COLOR_BGR2RGBA}.get(
+        image.ndim if image.ndim == 2 else image.shape[2], cv2.COLOR_BGRA2RGBA
+    )
     rgba = cv2.cvtColor(image, code)
     return np.ascontiguousarray((convert(rgba) if convert else rgba)[::-1])
 

@@ -22,7 +22,16 @@ _FLOOR = 5.5  # body faces below this height of the base mesh are never in a pic
 _EYES = ((14598, 14670), (14670, 14742))  # vertices of the left and the right eyeball
 _RACES = ("african", "asian", "caucasian")
 #: Folders of detail targets, and how far their weights spread; pairs "-incr"/"-decr" are one axis.
-_DETAILS = {"head": 0.5, "forehead": 0.5, "eyes": 0.35, "nose": 0.45, "mouth": 0.35, "chin": 0.5, "cheek": 0.5, "ears": 0.4}
+_DETAILS = {
+    "head": 0.5,
+    "forehead": 0.5,
+    "eyes": 0.35,
+    "nose": 0.45,
+    "mouth": 0.35,
+    "chin": 0.5,
+    "cheek": 0.5,
+    "ears": 0.4,
+}
 _OPPOSITES = (("incr", "decr"), ("up", "down"), ("in", "out"), ("forward", "backward"), ("concave", "convex"))
 
 
@@ -105,7 +114,7 @@ class MakeHumanRig:
 
     def pose(self, identity: Identity, shape_weights: Mapping[str, float]) -> FloatArray:
         """Positions `[V, 3]` of an identity with weighted face units."""
-        positions = identity.neutral.copy()
+        positions: FloatArray = identity.neutral.copy()
         for name, weight in shape_weights.items():
             indices, deltas = self.shapes[name]
             positions[indices] += np.float32(weight) * deltas
@@ -146,7 +155,9 @@ class MakeHumanRig:
 
     def _axes(self, folder: str) -> list[str]:
         """Stems of the two-ended detail targets in a folder; the left ones stand for both sides."""
-        names = {path.name.removesuffix(".target.gz") for path in (self._folder / "mpfb2/targets" / folder).glob("*.gz")}
+        names = {
+            path.name.removesuffix(".target.gz") for path in (self._folder / "mpfb2/targets" / folder).glob("*.gz")
+        }
         stems = []
         for name in sorted(names):
             if name.startswith("r-"):

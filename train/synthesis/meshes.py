@@ -75,14 +75,12 @@ def vertex_normals(positions: FloatArray, triangles: IntArray) -> FloatArray:
     a, b, c = (positions[triangles[:, corner]] for corner in range(3))
     across = np.cross(b - a, c - a)
     normals = np.stack(
-        [
-            np.bincount(triangles.T.ravel(), np.tile(across[:, axis], 3), minlength=len(positions))
-            for axis in range(3)
-        ],
+        [np.bincount(triangles.T.ravel(), np.tile(across[:, axis], 3), minlength=len(positions)) for axis in range(3)],
         axis=1,
     )
     length = np.linalg.norm(normals, axis=1, keepdims=True)
-    return (normals / np.maximum(length, 1e-9)).astype(np.float32)
+    unit: FloatArray = (normals / np.maximum(length, 1e-9)).astype(np.float32)
+    return unit
 
 
 def read_target(path: Path) -> tuple[IntArray, FloatArray]:

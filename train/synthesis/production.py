@@ -82,7 +82,9 @@ def _claim(plan: Plan, folder: Path) -> None:
     path = folder / _PLAN
     text = json.dumps(asdict(plan), indent=1)
     if path.is_file() and path.read_text(encoding="utf-8") != text:
-        raise DataError(f"{folder} holds a set made with other options ({_PLAN}). Give another folder, or the same options.")
+        raise DataError(
+            f"{folder} holds a set made with other options ({_PLAN}). Give another folder, or the same options."
+        )
     path.write_text(text, encoding="utf-8")
 
 
@@ -116,9 +118,7 @@ def _shard(number: int) -> tuple[int, ShardEntry]:
 
         cv2.setNumThreads(1)
         assets = Path(plan.assets) if plan.assets else None
-        factory = FaceFactory(
-            seed=plan.seed, input_size=plan.input_size, assets=assets, per_identity=plan.per_identity
-        )
+        factory = FaceFactory(seed=plan.seed, input_size=plan.input_size, assets=assets, per_identity=plan.per_identity)
         _worker = (plan, folder, factory)
     first = number * SHARD
     faces = range(first, min(first + SHARD, plan.count))

@@ -14,11 +14,12 @@ from dsrfau_edge.errors import RuntimeUnavailable
 
 from .looks import Asset, Look, read_texture
 from .makehuman import Identity, MakeHumanRig
-from .meshes import FloatArray, IntArray, Surface, vertex_normals
+from .meshes import FloatArray, Surface, vertex_normals
 from .scene import Scene, backdrop
 from .strokes import pack, strokes
 
 SIDE = 224
+Indices = npt.NDArray[np.integer[Any]]
 EYE_DISTANCE_PX = 46.0  # of a frontal face in the picture
 _A_POINT_BEHIND = np.array([0.0, -0.28, 0.15], np.float32)  # from between the eyes to the centre of the crop
 _SAMPLES = 4
@@ -32,10 +33,10 @@ class _Part:
 
     array: Any
     stream: Any
-    source: IntArray  # [K] position of each vertex
-    first: IntArray  # [W] one vertex of every position
-    welded: IntArray  # [K] its row among the W: seams of the texture split vertices, normals must not see that
-    triangles: IntArray  # [M, 3] into the W
+    source: Indices  # [K] position of each vertex
+    first: Indices  # [W] one vertex of every position
+    welded: Indices  # [K] its row among the W: seams of the texture split vertices, normals must not see that
+    triangles: Indices  # [M, 3] into the W
 
 
 def make_context() -> Any:
@@ -51,7 +52,8 @@ def make_context() -> Any:
             'Rendering needs moderngl, which is not installed. Install it: `pip install "dsrfau-edge[synth]"`.'
         ) from error
     try:
-        return moderngl.create_context(standalone=True, backend="egl")
+        create: Any = moderngl.create_context  # its stub has another signature than the function
+        return create(standalone=True, backend="egl")
     except Exception as error:  # moderngl and glcontext raise several bare kinds
         raise RuntimeUnavailable(
             f"No off-screen OpenGL here ({error}). On Debian or Ubuntu: "
@@ -164,7 +166,9 @@ class Renderer:
             rest = self._eye_directions(positions, source, scene) if name == "eyes" else self._rig.base[source]
             self._draw(part, positions[source], rest)
 
-    def _draw_asset(self, asset: Asset, positions: FloatArray, colour: tuple[float, float, float], nearer: float) -> None:
+    def _draw_asset(
+        self, asset: Asset, positions: FloatArray, colour: tuple[float, float, float], nearer: float
+    ) -> None:
         part = self._assets.get(asset.name)
         if part is None:
             part = self._assets[asset.name] = self._part(asset.surface)
@@ -175,7 +179,7 @@ class Renderer:
         self._program["tint"].value = colour
         self._draw(part, held, np.zeros_like(held))
 
-    def _eye_directions(self, positions: FloatArray, source: npt.NDArray[np.int32], scene: Scene) -> FloatArray:
+    def _eye_directions(self, positions: FloatArray, source: Indices, scene: Scene) -> FloatArray:
         """Where each vertex of an eyeball lies from its centre, with the gaze turned away."""
         yaw, pitch = np.deg2rad(scene.gaze)
         gaze = np.array(

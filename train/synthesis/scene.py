@@ -35,7 +35,8 @@ class Scene:
         around_y = np.array([[np.cos(y), 0, np.sin(y)], [0, 1, 0], [-np.sin(y), 0, np.cos(y)]])
         around_x = np.array([[1, 0, 0], [0, np.cos(p), -np.sin(p)], [0, np.sin(p), np.cos(p)]])
         around_z = np.array([[np.cos(r), -np.sin(r), 0], [np.sin(r), np.cos(r), 0], [0, 0, 1]])
-        return (around_y @ around_x @ around_z).astype(np.float32)
+        turn: npt.NDArray[np.float32] = (around_y @ around_x @ around_z).astype(np.float32)
+        return turn
 
 
 def draw_scene(rng: np.random.Generator) -> Scene:
@@ -74,7 +75,8 @@ def backdrop(seed: int, side: int) -> npt.NDArray[np.uint8]:
     if rng.random() < 0.7:
         picture = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(1, 9)))
     picture = picture * float(rng.uniform(0.3, 1)) if rng.random() < 0.5 else picture
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    clipped: npt.NDArray[np.uint8] = np.clip(picture, 0, 255).astype(np.uint8)
+    return clipped
 
 
 def _direction(rng: np.random.Generator, yaw: float, pitch: float) -> Vector:

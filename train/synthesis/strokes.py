@@ -42,7 +42,7 @@ _BEARD = ((0.00, 6.36, 0.20, 6.30), (0.20, 6.30, 0.48, 6.50), (0.00, 6.80, 0.25,
 
 @dataclass(frozen=True, slots=True)
 class Stroke:
-    """One line: ends `(x0, y0, x1, y1)`, width, depth and darkening, the colour it darkens to, and whether it is hair."""
+    """One line: ends `(x0, y0, x1, y1)`, width, depth, darkening and its colour, and whether it is hair."""
 
     ends: tuple[float, float, float, float]
     width: float
@@ -70,7 +70,9 @@ def strokes(look: Look, intensities: Mapping[str, float]) -> list[Stroke]:
 def _brows(look: Look, sign: float) -> list[Stroke]:
     points = [(x, y + look.brow_height) for x, y in _BROW]
     return [
-        Stroke(_mirror((*a, *b), sign), look.brow_width * size, 0.0, look.brow_density * size, look.brow_colour, hair=True)
+        Stroke(
+            _mirror((*a, *b), sign), look.brow_width * size, 0.0, look.brow_density * size, look.brow_colour, hair=True
+        )
         for a, b, size in zip(points[:-1], points[1:], (1.0, 0.85), strict=True)
     ]
 

@@ -1,0 +1,129 @@
+"""`dsrfau demo`: the whole job on the sample portrait, with nothing but the package."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING
+
+import click
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from dsrfau_edge.bundle import Bundle, default_bundle
+from dsrfau_edge.cli.formats import Table
+from dsrfau_edge.drawing import annotate
+from dsrfau_edge.errors import DsrfauError
+from dsrfau_edge.face.images import read_image
+from dsrfau_edge.predictor import Predictor
+from dsrfau_edge.results import FrameResult
+from dsrfau_edge.runtimes.base import SessionOptions
+
+if TYPE_CHECKING:
+    from dsrfau_edge.export.pipeline import ExportReport
+    from dsrfau_edge.results import Face
+
+PORTRAIT = Path(__file__).resolve().parents[1] / "assets" / "portrait.jpg"
+_CALLS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the comparison."""
+
+    target: str
+    precision: str
+    megabytes: float
+    latency: str
+    difference: str
+    note: str = ""
+
+
+@click.command("demo")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("out"),
+    show_default=True,
+    help="Folder for the picture and the exported bundles.",
+)
+@click.option(
+    "--image", type=click.Path(path_type=Path), default=PORTRAIT, help="Another picture than the sample portrait."
+)
+def command(*, output: Path, image: Path) -> None:
+    """Predict a portrait, export the bundled student to every target at int8, and compare."""
+    output.mkdir(parents=True, exist_ok=True)
+    picture = read_image(image)
+    click.echo("== 1. AU intensities by the bundled student (fp32)\n")
+    with Predictor(heatmaps=True) as predictor:
+        faces = predictor(picture)
+        size = (picture.shape[1], picture.shape[0])
+        Table(click.get_text_stream("stdout")).write(FrameResult(image.name, 0, None, size, tuple(faces)))
+        drawn = output / "portrait.jpg"
+        cv2.imwrite(str(drawn), annotate(picture, faces))
+        click.echo(f"runtime: {predictor.choice.runtime.name}; drawn with bars and heatmaps: {drawn}\n")
+        rows = [Row("bundled", "fp32", _megabytes(default_bundle()), _latency(predictor), "")]
+    click.echo("== 2. Export to every target at int8, from the bundle's portable ONNX\n")
+    for report in _exports(output):
+        rows.append(_row(report, picture, faces))
+        click.echo("\n".join(report.lines()) + "\n")
+    click.echo("== 3. The same portrait with each\n")
+    click.echo(_table(rows))
+    click.echo("Latency: median of one crop on this machine. Difference: largest of any AU on the portrait, to fp32.")
+
+
+def _exports(output: Path) -> list[ExportReport]:
+    from dsrfau_edge.export.pipeline import ExportOptions, export
+
+    return export(None, "all", output, ExportOptions(precision="int8", overwrite=True))
+
+
+def _row(report: ExportReport, picture: npt.NDArray[np.uint8], reference: list[Face]) -> Row:
+    """Predict with an exported bundle; where no runtime here takes it, say so in place of numbers."""
+    if report.path is None:
+        return Row(report.target, report.precision, 0.0, "-", "-", report.reason)
+    size = report.model_bytes / 1e6
+    runtime = {"onnx": "onnxruntime"}.get(report.target, report.target)
+    try:
+        with Predictor(report.path, runtime=runtime) as predictor:
+            faces = predictor(picture)
+            latency = _latency(predictor)
+    except DsrfauError as error:
+        # Without the device the arithmetic still can be checked: the export compared it on calibration crops.
+        largest = f"{report.parity.largest:.2f} *" if report.parity else "-"
+        reason = str(error).splitlines()[0].split(": ", 1)[-1].split(". ")[0]
+        return Row(
+            report.target, report.precision, size, "-", largest, f"not run here: {reason} (* held-out crops, CPU)"
+        )
+    differences = [
+        abs(face.aus[au] - other.aus[au]) for face, other in zip(faces, reference, strict=False) for au in face.aus
+    ]
+    return Row(report.target, report.precision, size, latency, f"{max(differences):.2f}" if differences else "no face")
+
+
+def _latency(predictor: Predictor) -> str:
+    side = predictor.bundle.manifest.input_size
+    crops = np.zeros((1, side, side, 3), np.uint8)
+    session, times = predictor.choice.load(None, SessionOptions()), []
+    for _ in range(_CALLS):
+        start = time.perf_counter()
+        session.infer(crops)
+        times.append(time.perf_counter() - start)
+    session.close()
+    return f"{1e3 * median(times):.2f} ms"
+
+
+def _megabytes(bundle: Path) -> float:
+    return Bundle.open(bundle).model_path.stat().st_size / 1e6
+
+
+def _table(rows: list[Row]) -> str:
+    lines = [f"{'target':<10} {'precision':<9} {'size':>9} {'latency':>10} {'difference':>11}"]
+    for row in rows:
+        numbers = f"{row.megabytes:6.1f} MB {row.latency:>10} {row.difference:>11}"
+        lines.append(f"{row.target:<10} {row.precision:<9} {numbers}  {row.note}".rstrip())
+    return "\n".join(lines) + "\n"
