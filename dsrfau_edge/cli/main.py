@@ -104,8 +104,10 @@ def run(command: click.Command | str, name: str, arguments: list[str] | None = N
     # The codecs of OpenCV write to stderr past Python; what matters of it is in our own messages.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    logging.basicConfig(format="%(levelname)s: %(message)s", stream=sys.stderr, level=logging.WARNING)
     verb = command if isinstance(command, str) else ""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s: %(message)s"))
+    logging.getLogger("dsrfau_edge").addHandler(handler)
     try:
         loaded = _load(verb) if isinstance(command, str) else command
         code = loaded.main(arguments, prog_name=name, standalone_mode=False)
@@ -126,6 +128,8 @@ def run(command: click.Command | str, name: str, arguments: list[str] | None = N
         message, code = _explain(error, verb or _verb_of(arguments))
         _say(f"error: {message}")
         sys.exit(code)
+    finally:
+        logging.getLogger("dsrfau_edge").removeHandler(handler)
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
@@ -33,18 +35,30 @@ class Overlay:
         """
         self._out, self._aus, self._every = out, aus, every
         self._folder = _is_folder(out, sources)
+        self._made = False
         self._names: set[str] = set()
         self._videos = contextlib.ExitStack()
         self._video: _Video | None = None
         self.written: list[Path] = []
 
     def __enter__(self) -> Overlay:
+        """Find out now whether the place can be written to, not after the first frame."""
+        if self._folder:
+            self._made = not self._out.exists()
+            self._out.mkdir(parents=True, exist_ok=True)
+        place = self._out if self._folder else self._out.parent
+        next(place.iterdir(), None)  # raises what is wrong with it
+        if not os.access(place, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._videos.__exit__(kind, error, trace)
+        if self._made and not self.written:
+            with contextlib.suppress(OSError):
+                self._out.rmdir()
 
     def add(self, source: Source, frame: Frame, faces: Sequence[Face]) -> None:
         """Draw and write one frame."""
@@ -60,11 +74,7 @@ class Overlay:
         self._video.add(picture)
 
     def _path(self, source: str, default: str) -> Path:
-        if self._folder:
-            self._out.mkdir(parents=True, exist_ok=True)
-            path = self._out / self._name(source, default)
-        else:
-            path = self._out
+        path = self._out / self._name(source, default) if self._folder else self._out
         if path.exists() and Path(source).exists() and path.samefile(source):
             raise UsageError(f"--draw would overwrite {source} itself. Give another name or folder.")
         self.written.append(path)

@@ -56,8 +56,8 @@ _MODELS: Mapping[Range, _Model] = {
 class FaceDetector:
     """Finds faces.
 
-    "short" is meant for up to 2 m from the camera, "full" for up to 5 m at three times the cost. Measured on a portrait in
-    a square picture: faces of 12 % and 6 % of its side are always found, of 10 % and 5 % sometimes.
+    "short" is meant for up to 2 m from the camera, "full" for up to 5 m at three times the cost. Measured on a portrait
+    in a square picture: faces of 12 % and 6 % of its side are always found, of 10 % and 5 % sometimes.
     """
 
     def __init__(self, range: Range = "short", min_score: float = 0.5, *, overlap: float = 0.3) -> None:
