@@ -25,9 +25,14 @@ def test_a_file_appears_when_it_is_complete(tmp_path):
 def test_an_error_leaves_the_old_file(tmp_path):
     path = tmp_path / "out.txt"
     path.write_text("old")
-    with pytest.raises(ValueError, match="boom"), text_output(path) as stream:
-        stream.write("half")
-        raise ValueError("boom")
+
+    def fail():
+        with text_output(path) as stream:
+            stream.write("half")
+            raise ValueError("boom")
+
+    with pytest.raises(ValueError, match="boom"):
+        fail()
     assert path.read_text() == "old"
     assert len(list(tmp_path.iterdir())) == 1
 
