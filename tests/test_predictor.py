@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
-from dsrfau_edge.runtimes import registry
-from dsrfau_edge.runtimes.base import Availability, Outputs
 
 from dsrfau_edge import Predictor
 from dsrfau_edge.action_units import sites_of
@@ -18,6 +16,8 @@ from dsrfau_edge.face.alignment import DEFAULT_TEMPLATE
 from dsrfau_edge.face.images import read_image
 from dsrfau_edge.face.network import ASSETS
 from dsrfau_edge.manifest import Manifest
+from dsrfau_edge.runtimes import registry
+from dsrfau_edge.runtimes.base import Availability, Outputs
 
 PORTRAIT = read_image(ASSETS.parent / "portrait.jpg")
 PAIR = np.hstack([PORTRAIT, PORTRAIT])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
 from dsrfau_edge.train.data.shards import Sample, ShardIndex, write_index, write_shard
 
 AUS = ("AU12", "AU25")

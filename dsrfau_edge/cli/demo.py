@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,7 +63,7 @@ def command(*, output: Path, image: Path) -> None:
     with Predictor(heatmaps=True) as predictor:
         faces = predictor(picture)
         size = (picture.shape[1], picture.shape[0])
-        Table(click.get_text_stream("stdout")).write(FrameResult(image.name, 0, None, size, tuple(faces)))
+        Table(sys.stdout).write(FrameResult(image.name, 0, None, size, tuple(faces)))
         drawn = output / "portrait.jpg"
         cv2.imwrite(str(drawn), annotate(picture, faces))
         click.echo(f"runtime: {predictor.choice.runtime.name}; drawn with bars and heatmaps: {drawn}\n")

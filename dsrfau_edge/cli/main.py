@@ -28,6 +28,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "eval": ("Evaluate a checkpoint or bundle on labelled data.", "train"),
     "synth": ("Render faces with known AU intensities.", "synth"),
     "bench": ("Measure the speed of bundles on this device.", ""),
+    "demo": ("Predict the sample portrait, export the bundled student to every target, compare.", "export"),
 }
 EXIT_CODES = (
     "Exit codes: 0 ok · 1 failed · 2 usage · 3 backend missing or incompatible · 4 verification or accuracy gate "

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dsrfau_edge.runtimes.registry import runtimes
 
 from dsrfau_edge.cli.main import run
+from dsrfau_edge.runtimes.registry import runtimes
 
 
 def call(*arguments: object) -> tuple[int, str, str]:

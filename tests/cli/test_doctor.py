@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dsrfau_edge.runtimes import cuda_driver, registry
-from dsrfau_edge.runtimes.base import Availability
-from dsrfau_edge.runtimes.cuda_driver import Driver, Gpu
 
 from dsrfau_edge.cli import doctor
 from dsrfau_edge.cli.main import run
+from dsrfau_edge.runtimes import cuda_driver, registry
+from dsrfau_edge.runtimes.base import Availability
+from dsrfau_edge.runtimes.cuda_driver import Driver, Gpu
 
 
 def call(*arguments: object) -> tuple[int, str, str]:

@@ -13,11 +13,10 @@ from toy_data import write_toy
 pytest.importorskip("torch", reason="training needs the train extra")
 pytest.importorskip("lightning", reason="training needs the train extra")
 
-from dsrfau_edge.train.checkpoint import load_network  # noqa: E402
-
 from dsrfau_edge.cli import train as module  # noqa: E402
 from dsrfau_edge.cli.train import command  # noqa: E402
 from dsrfau_edge.errors import DsrfauError, RuntimeUnavailable  # noqa: E402
+from dsrfau_edge.train.checkpoint import load_network  # noqa: E402
 
 
 @pytest.fixture(scope="module")

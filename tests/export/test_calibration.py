@@ -9,11 +9,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
+from dsrfau_edge.errors import CalibrationError, UsageError
 from dsrfau_edge.export.calibration import generated_crops, in_batches, load_calibration
 from dsrfau_edge.export.conversion import ExportOptions
 from dsrfau_edge.export.source import Source, load_source
-
-from dsrfau_edge.errors import CalibrationError, UsageError
 
 
 @pytest.fixture

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from dsrfau_edge.bundle import Bundle
+from dsrfau_edge.errors import CalibrationError, RuntimeUnavailable, UsageError, VerificationFailed
 from dsrfau_edge.export import conversion, targets
 from dsrfau_edge.export.conversion import ExportOptions
 from dsrfau_edge.export.pipeline import export
 from dsrfau_edge.export.report import ExportReport
 from dsrfau_edge.runtimes.registry import choose
-
-from dsrfau_edge.bundle import Bundle
-from dsrfau_edge.errors import CalibrationError, RuntimeUnavailable, UsageError, VerificationFailed
 
 pytest.importorskip("onnx")
 

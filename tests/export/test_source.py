@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from dsrfau_edge.export.source import load_source
 
 from dsrfau_edge.errors import BundleError, DataError
+from dsrfau_edge.export.source import load_source
 
 
 @pytest.fixture

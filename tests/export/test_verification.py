@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dsrfau_edge.export.verification import AuParity, Parity, au_intensities, check_gates, compare
 
 from dsrfau_edge.errors import VerificationFailed
+from dsrfau_edge.export.verification import AuParity, Parity, au_intensities, check_gates, compare
 
 AUS, SITES = ("AU04", "AU25"), ("AU04_left", "AU04_right", "AU25")
 

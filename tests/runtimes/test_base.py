@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from dsrfau_edge.runtimes.base import Crops, Outputs, SessionOptions, check_crops, in_batches
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dsrfau_edge.errors import InputError, UsageError
+from dsrfau_edge.runtimes.base import Crops, Outputs, SessionOptions, check_crops, in_batches
 
 
 def means(crops: Crops) -> Outputs:

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dsrfau_edge.runtimes.base import ModelFiles, Runtime, Session, SessionOptions
-from dsrfau_edge.runtimes.registry import runtimes
 
 from dsrfau_edge.bundle import Bundle
 from dsrfau_edge.errors import DsrfauError, InputError, RuntimeUnavailable, UsageError
+from dsrfau_edge.runtimes.base import ModelFiles, Runtime, Session, SessionOptions
+from dsrfau_edge.runtimes.registry import runtimes
 
 TOLERANCE = 1e-3
 

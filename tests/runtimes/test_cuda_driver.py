@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
 from dsrfau_edge.runtimes import cuda_driver
 from dsrfau_edge.runtimes.cuda_driver import Gpu, driver
 

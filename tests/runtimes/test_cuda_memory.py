@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dsrfau_edge.runtimes import cuda_memory
-from dsrfau_edge.runtimes.cuda_memory import CudaPythonMemory, PyCudaMemory, open_memory, provider
 
 from dsrfau_edge.errors import RuntimeUnavailable
+from dsrfau_edge.runtimes import cuda_memory
+from dsrfau_edge.runtimes.cuda_memory import CudaPythonMemory, PyCudaMemory, open_memory, provider
 
 
 class Status(IntEnum):

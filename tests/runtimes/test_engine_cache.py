@@ -6,10 +6,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from dsrfau_edge.runtimes import engine_cache
-from dsrfau_edge.runtimes.engine_cache import EngineCache, cache_folder
 
 from dsrfau_edge.errors import RuntimeUnavailable
+from dsrfau_edge.runtimes import engine_cache
+from dsrfau_edge.runtimes.engine_cache import EngineCache, cache_folder
 
 
 def test_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

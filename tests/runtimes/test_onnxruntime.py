@@ -7,12 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from dsrfau_edge.runtimes import onnxruntime as module
-from dsrfau_edge.runtimes.base import SessionOptions
-from dsrfau_edge.runtimes.onnxruntime import OnnxRuntime
 
 from dsrfau_edge.bundle import Bundle
 from dsrfau_edge.errors import RuntimeUnavailable
+from dsrfau_edge.runtimes import onnxruntime as module
+from dsrfau_edge.runtimes.base import SessionOptions
+from dsrfau_edge.runtimes.onnxruntime import OnnxRuntime
 
 
 class FakeOrt:

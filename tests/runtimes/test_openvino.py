@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dsrfau_edge.runtimes.base import SessionOptions
-from dsrfau_edge.runtimes.openvino import OpenVinoRuntime, _properties
 
 from dsrfau_edge.bundle import Bundle
+from dsrfau_edge.runtimes.base import SessionOptions
+from dsrfau_edge.runtimes.openvino import OpenVinoRuntime, _properties
 
 pytest.importorskip("openvino")
 

@@ -8,12 +8,12 @@ from importlib.metadata import EntryPoint
 from typing import Any
 
 import pytest
-from dsrfau_edge.runtimes import registry
-from dsrfau_edge.runtimes.base import Availability, Runtime
-from dsrfau_edge.runtimes.registry import choose, runtimes
 
 from dsrfau_edge.bundle import Bundle
 from dsrfau_edge.errors import RuntimeUnavailable, UsageError
+from dsrfau_edge.runtimes import registry
+from dsrfau_edge.runtimes.base import Availability, Runtime
+from dsrfau_edge.runtimes.registry import choose, runtimes
 
 
 class Fake:

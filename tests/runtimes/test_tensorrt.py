@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from dsrfau_edge.bundle import Bundle
+from dsrfau_edge.errors import EngineMismatch, RuntimeUnavailable
 from dsrfau_edge.runtimes import cuda_memory, tensorrt, tensorrt_engine
 from dsrfau_edge.runtimes.base import ModelFiles, SessionOptions
 from dsrfau_edge.runtimes.cuda_driver import Driver, Gpu
 from dsrfau_edge.runtimes.tensorrt import TensorRtRuntime
-
-from dsrfau_edge.bundle import Bundle
-from dsrfau_edge.errors import EngineMismatch, RuntimeUnavailable
 
 ORIN = Gpu(0, "Orin", 87, 8 << 30)
 MAX_BATCH = 8

@@ -7,10 +7,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from dsrfau_edge.runtimes import tensorrt_engine
-from dsrfau_edge.runtimes.tensorrt_engine import EngineOptions, build_engine, find_module, is_rtx
 
 from dsrfau_edge.errors import RuntimeUnavailable, UsageError
+from dsrfau_edge.runtimes import tensorrt_engine
+from dsrfau_edge.runtimes.tensorrt_engine import EngineOptions, build_engine, find_module, is_rtx
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+
 from dsrfau_edge.train.data.augment import Augmentation, augment, centre_crop, mirror_order
 
 SITES = ("AU12_left", "AU12_right", "AU25")

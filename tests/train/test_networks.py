@@ -7,13 +7,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the train extra")
 
+from dsrfau_edge.errors import RuntimeUnavailable, UsageError  # noqa: E402
 from dsrfau_edge.train.inference import count_macs, count_parameters  # noqa: E402
 from dsrfau_edge.train.networks import pretrained  # noqa: E402
 from dsrfau_edge.train.networks.depthwise import DepthwiseConv2d  # noqa: E402
 from dsrfau_edge.train.networks.efficientnet_lite import EfficientNetLite  # noqa: E402
 from dsrfau_edge.train.networks.heatmap import DecodedNetwork, HeatmapNetwork, NetworkConfig, decode  # noqa: E402
-
-from dsrfau_edge.errors import RuntimeUnavailable, UsageError  # noqa: E402
 
 TINY = NetworkConfig("tiny", "separable", (8, 8, 8), pretrained=False)
 

@@ -8,9 +8,8 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the train extra")
 
-from dsrfau_edge.train.recipes import Recipe, load_recipe, preset_names  # noqa: E402
-
 from dsrfau_edge.errors import UsageError  # noqa: E402
+from dsrfau_edge.train.recipes import Recipe, load_recipe, preset_names  # noqa: E402
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -12,6 +12,7 @@ from toy_data import toy_sample, write_toy
 torch = pytest.importorskip("torch", reason="training needs the train extra")
 pytest.importorskip("lightning", reason="training needs the train extra")
 
+from dsrfau_edge.errors import DataError, DsrfauError, UsageError  # noqa: E402
 from dsrfau_edge.train import run as run_module  # noqa: E402
 from dsrfau_edge.train.checkpoint import load_network  # noqa: E402
 from dsrfau_edge.train.data.prepared import load_prepared  # noqa: E402
@@ -19,8 +20,6 @@ from dsrfau_edge.train.data.shards import read_index, write_index, write_shard  
 from dsrfau_edge.train.module import TrainingModule  # noqa: E402
 from dsrfau_edge.train.recipes import load_recipe  # noqa: E402
 from dsrfau_edge.train.run import RunOptions, train_role  # noqa: E402
-
-from dsrfau_edge.errors import DataError, DsrfauError, UsageError  # noqa: E402
 
 
 @pytest.fixture(scope="module")

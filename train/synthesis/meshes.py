@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +71,7 @@ def surface(corners: IntArray, texture: FloatArray) -> Surface:
     return Surface(pairs[:, 0].astype(np.int32), coordinates.astype(np.float32), triangles[proper].astype(np.int32))
 
 
-def vertex_normals(positions: FloatArray, triangles: IntArray) -> FloatArray:
+def vertex_normals(positions: FloatArray, triangles: npt.NDArray[np.integer[Any]]) -> FloatArray:
     """Area-weighted unit normals `[V, 3]` of positions `[V, 3]`."""
     a, b, c = (positions[triangles[:, corner]] for corner in range(3))
     across = np.cross(b - a, c - a)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from dsrfau_edge.errors import DataError
 from dsrfau_edge.train.data.shards import (
     Sample,
     ShardIndex,
@@ -15,8 +17,6 @@ from dsrfau_edge.train.data.shards import (
     write_index,
     write_shard,
 )
-
-from dsrfau_edge.errors import DataError
 
 
 def _samples(count: int = 3) -> list[Sample]:

