@@ -32,7 +32,8 @@ class FakeOrt:
         self.telemetry = False
 
     def SessionOptions(self) -> SimpleNamespace:  # noqa: N802 - the library's name
-        return SimpleNamespace()
+        self.entries: dict[str, str] = {}
+        return SimpleNamespace(add_session_config_entry=self.entries.__setitem__)
 
     def InferenceSession(self, path: str, sess_options: Any, providers: list[Any]) -> Any:  # noqa: N802
         self.asked, self.options = providers, sess_options
@@ -69,6 +70,7 @@ def test_options_reach_the_session(monkeypatch: pytest.MonkeyPatch, opened_bundl
     install(monkeypatch, lambda: fake)
     OnnxRuntime().load(opened_bundle.model_files(), None, SessionOptions(threads=3))
     assert fake.options.intra_op_num_threads == 3
+    assert fake.entries["session.intra_op.allow_spinning"] == "0"
     assert fake.asked == ["CPUExecutionProvider"]
 
 
