@@ -21,7 +21,6 @@ from dsrfau_edge.errors import DsrfauError
 from dsrfau_edge.face.images import read_image
 from dsrfau_edge.predictor import Predictor
 from dsrfau_edge.results import FrameResult
-from dsrfau_edge.runtimes.base import SessionOptions
 
 if TYPE_CHECKING:
     from dsrfau_edge.export.pipeline import ExportReport
@@ -109,12 +108,11 @@ def _row(report: ExportReport, picture: npt.NDArray[np.uint8], reference: list[F
 def _latency(predictor: Predictor) -> str:
     side = predictor.bundle.manifest.input_size
     crops = np.zeros((1, side, side, 3), np.uint8)
-    session, times = predictor.choice.load(None, SessionOptions()), []
+    times = []
     for _ in range(_CALLS):
         start = time.perf_counter()
-        session.infer(crops)
+        predictor.infer(crops)
         times.append(time.perf_counter() - start)
-    session.close()
     return f"{1e3 * median(times):.2f} ms"
 
 
