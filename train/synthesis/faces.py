@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dsrfau_edge.action_units import ALL_AUS, site_centres, sites_of
+from dsrfau_edge.errors import DataError
 from dsrfau_edge.face.alignment import DEFAULT_TEMPLATE, warp
 from dsrfau_edge.face.landmarks import FaceMesh, Roi, roi_from_landmarks
 
@@ -66,7 +67,10 @@ class FaceFactory:
             found = self._align(face, rng)
             if found is not None:
                 return self._pack(number, face, *found)
-        raise RuntimeError(f"No landmarks on face {number} in {_TRIES} tries.")
+        raise DataError(
+            f"The landmarks missed face {number} of seed {self._seed} in {_TRIES} tries: its look hides the face. "
+            "Leave that asset out of --assets, or give another --seed."
+        )
 
     def person(self, number: int) -> tuple[Identity, Look]:
         """Identity and look of this number."""
