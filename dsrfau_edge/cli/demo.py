@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -64,22 +66,33 @@ def command(*, output: Path, image: Path) -> None:
         size = (picture.shape[1], picture.shape[0])
         Table(sys.stdout).write(FrameResult(image.name, 0, None, size, tuple(faces)))
         drawn = output / "portrait.jpg"
-        cv2.imwrite(str(drawn), annotate(picture, faces))
+        if not cv2.imwrite(str(drawn), annotate(picture, faces)):
+            raise OSError(errno.EIO, "The picture could not be written", str(drawn))
         click.echo(f"runtime: {predictor.choice.runtime.name}; drawn with bars and heatmaps: {drawn}\n")
         rows = [Row("bundled", "fp32", _megabytes(default_bundle()), _latency(predictor), "")]
     click.echo("== 2. Export to every target at int8, from the bundle's portable ONNX\n")
-    for report in _exports(output):
-        rows.append(_row(report, picture, faces))
-        click.echo("\n".join(report.lines()) + "\n")
+    failure = _exports(output, lambda report: rows.append(_told(report, picture, faces)))
     click.echo("== 3. The same portrait with each\n")
     click.echo(_table(rows))
     click.echo("Latency: median of one crop on this machine. Difference: largest of any AU on the portrait, to fp32.")
+    if failure is not None:
+        raise failure
 
 
-def _exports(output: Path) -> list[ExportReport]:
+def _exports(output: Path, on_report: Callable[[ExportReport], None]) -> DsrfauError | None:
+    """Export to every target; the failure of one of them comes back, so that the table of the others is still shown."""
     from dsrfau_edge.export.pipeline import ExportOptions, export
 
-    return export(None, "all", output, ExportOptions(precision="int8", overwrite=True))
+    try:
+        export(None, "all", output, ExportOptions(precision="int8", overwrite=True), on_report=on_report)
+    except DsrfauError as error:
+        return error
+    return None
+
+
+def _told(report: ExportReport, picture: npt.NDArray[np.uint8], reference: list[Face]) -> Row:
+    click.echo("\n".join(report.lines()) + "\n")
+    return _row(report, picture, reference)
 
 
 def _row(report: ExportReport, picture: npt.NDArray[np.uint8], reference: list[Face]) -> Row:

@@ -11,7 +11,13 @@ import click
 
 @click.command("synth", short_help="Render faces with known AU intensities.")
 @click.option("--count", type=click.IntRange(1), required=True, help="Number of faces.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Same seed, same bytes.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Same seed, same bytes (for one GL driver, OpenCV and numpy).",
+)
 @click.option(
     "-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder of the shards."
 )

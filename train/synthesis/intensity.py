@@ -1,8 +1,9 @@
 """Calibrated intensities: what 0 to 5 means as movement on a rig, and how to draw combinations of AUs.
 
-An intensity is a movement of the skin: `intensity / 5 · full_scale`, in distances between the eye centres, is the
-largest displacement of the AU's shape on that identity. The table is `calibration.json`. The mapping is linear, where
-the FACS letters are uneven steps of appearance judged by people; it makes rigs and identities comparable, not coders.
+An intensity is a movement: `intensity / 5 · full_scale`, in distances between the eye centres, is the largest
+displacement of any vertex of the AU's shape on that identity; closing an eye stops where the lids meet. The table is
+`calibration.json`. The mapping is linear, where the FACS letters are uneven steps of appearance judged by people; it
+makes rigs and identities comparable, not coders.
 """
 
 from __future__ import annotations

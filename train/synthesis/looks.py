@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from .makehuman import Identity
 from .meshes import Binding, Surface, read_binding, read_obj, surface
 
 Colour = tuple[float, float, float]  # linear RGB
+_TEXTURE_SIDE = 1024
 _SKIN_TONES: dict[str, tuple[Colour, Colour]] = {
     "african": ((0.10, 0.045, 0.025), (0.34, 0.19, 0.12)),
     "asian": ((0.42, 0.26, 0.17), (0.72, 0.52, 0.40)),
@@ -40,6 +40,7 @@ class Asset:
     """A mesh bound to the base mesh, with its texture."""
 
     name: str
+    path: Path
     binding: Binding
     surface: Surface
     texture: Path
@@ -133,7 +134,7 @@ class Wardrobe:
 
     def _skin(self, identity: Identity, rng: np.random.Generator) -> Path:
         """A texture of the identity's ancestry if there is one (names say it), any otherwise."""
-        fitting = [path for path in self.skins if identity.race in path.name] or self.skins
+        fitting = [path for path in self.skins if identity.race in path.stem.split("_")] or self.skins
         sex = "_female" if identity.female else "_male"
         narrower = [path for path in fitting if sex in path.name] or fitting
         return narrower[int(rng.integers(len(narrower)))]
@@ -166,21 +167,25 @@ def load_asset(path: Path) -> Asset:
     corners = np.concatenate(list(mesh.groups.values()))
     x, y, z = mesh.positions.T
     over_eyes = bool(((np.abs(np.abs(x) - 0.31) < 0.2) & (np.abs(y - 7.28) < 0.15) & (z > 1.2)).any())
-    return Asset(path.stem, read_binding(path), surface(corners, mesh.texture), textures[0], over_eyes)
+    return Asset(path.stem, path, read_binding(path), surface(corners, mesh.texture), textures[0], over_eyes)
 
 
-def read_texture(
-    path: Path, convert: Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.uint8]] | None = None
-) -> npt.NDArray[np.uint8]:
-    """Texture as RGBA uint8, bottom row first as OpenGL wants it."""
+def read_texture(path: Path) -> npt.NDArray[np.uint8]:
+    """Texture as RGBA uint8, no larger than a small picture needs, bottom row first as OpenGL wants it.
+
+    Raises:
+        DataError: it is no picture.
+    """
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if image is None:
-        raise DataError(f"The texture {path} cannot be read as a picture.")
-    code = {2: cv2.COLOR_GRAY2RGBA, 3: cv2.COLOR_BGR2RGBA}.get(
-        image.ndim if image.ndim == 2 else image.shape[2], cv2.COLOR_BGRA2RGBA
-    )
-    rgba = cv2.cvtColor(image, code)
-    return np.ascontiguousarray((convert(rgba) if convert else rgba)[::-1])
+    if image is None or image.dtype != np.uint8:
+        raise DataError(f"The texture {path} cannot be read as a picture of 8 bits.")
+    channels = 1 if image.ndim == 2 else image.shape[2]
+    codes = {1: cv2.COLOR_GRAY2RGBA, 3: cv2.COLOR_BGR2RGBA, 4: cv2.COLOR_BGRA2RGBA}
+    rgba = cv2.cvtColor(image, codes[channels])
+    scale = _TEXTURE_SIDE / max(rgba.shape[:2])
+    if scale < 1:
+        rgba = cv2.resize(rgba, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(rgba[::-1])
 
 
 def _colour(values: object) -> Colour:

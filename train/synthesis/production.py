@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dsrfau_edge.action_units import ALL_AUS
-from dsrfau_edge.errors import DataError
+from dsrfau_edge.errors import DataError, DsrfauError
 from dsrfau_edge.face.alignment import DEFAULT_TEMPLATE
 
-from ..data.shards import ShardEntry, ShardIndex, crop_side, entry_of, write_index, write_shard
+from ..data.shards import INDEX_NAME, ShardEntry, ShardIndex, crop_side, entry_of, write_index, write_shard
 from .faces import FaceFactory
 from .intensity import SITES
 from .makehuman import NAME, MakeHumanRig
@@ -53,6 +57,8 @@ def produce(plan: Plan, folder: Path, *, workers: int, on_shard: Callable[[Shard
     """
     folder.mkdir(parents=True, exist_ok=True)
     _claim(plan, folder)
+    for stale in folder.glob("*.part"):  # of a run that was killed
+        stale.unlink()
     done: dict[int, ShardEntry] = {}
     for number in range(plan.shards):
         path = folder / _file(number)
@@ -80,12 +86,30 @@ def produce(plan: Plan, folder: Path, *, workers: int, on_shard: Callable[[Shard
 
 def _claim(plan: Plan, folder: Path) -> None:
     path = folder / _PLAN
-    text = json.dumps(asdict(plan), indent=1)
-    if path.is_file() and path.read_text(encoding="utf-8") != text:
-        raise DataError(
-            f"{folder} holds a set made with other options ({_PLAN}). Give another folder, or the same options."
-        )
-    path.write_text(text, encoding="utf-8")
+    text = json.dumps(_fingerprint(plan), indent=1)
+    if path.is_file():
+        if path.read_text(encoding="utf-8") != text:
+            raise DataError(
+                f"{folder} holds a set made with other options or another version ({_PLAN}). "
+                "Give another folder, or the same options."
+            )
+        return
+    if any(folder.glob("*.tar")) or (folder / INDEX_NAME).exists():
+        raise DataError(f"{folder} holds shards that were not begun here (no {_PLAN}). Give another folder.")
+    part = path.with_suffix(".part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
+def _fingerprint(plan: Plan) -> dict[str, object]:
+    """What decides a set's bytes: the options, the assets by name and size, and the code and tables of this version."""
+    here = Path(__file__).parent
+    code = sorted([*here.glob("*.py"), *here.glob("*.json"), *here.glob("shaders/*")])
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
+    root = Path(plan.assets) if plan.assets else None
+    listing = sorted((str(path.relative_to(root)), path.stat().st_size) for path in root.rglob("*.*")) if root else []
+    assets = hashlib.sha256(repr(listing).encode()).hexdigest() if root else None
+    return {**asdict(plan), "assets": assets, "shard": SHARD, "version": digest}
 
 
 def _file(number: int) -> str:
@@ -98,12 +122,22 @@ def _render(plan: Plan, folder: Path, numbers: list[int], workers: int) -> Itera
     # Software OpenGL would start a thread per core in every worker.
     os.environ.setdefault("LP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
-    with context.Pool(min(workers, len(numbers)), _start, (plan, str(folder))) as pool:
-        yield from pool.imap_unordered(_shard, numbers)
+    with ProcessPoolExecutor(min(workers, len(numbers)), context, _start, (plan, str(folder))) as pool:
+        try:
+            for future in as_completed([pool.submit(_shard, number) for number in numbers]):
+                yield future.result()
+        except BrokenProcessPool as error:
+            raise DsrfauError(
+                "A rendering process died, most likely for want of memory or in the graphics driver. Give fewer "
+                "--workers; the same command continues with the shards that are missing."
+            ) from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _start(plan: Plan, folder: str) -> None:
     global _worker  # noqa: PLW0603 - a pool's initialiser has no other way to hand things to its tasks
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _worker = (plan, Path(folder), None)
 
 

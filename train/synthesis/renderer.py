@@ -74,7 +74,7 @@ class Renderer:
             fragment_shader=(shaders / "face.frag").read_text("utf-8"),
         )
         self._parts = {name: self._part(part) for name, part in rig.surfaces.items()}
-        self._assets: dict[str, _Part] = {}
+        self._assets: dict[Path, _Part] = {}
         self._textures: dict[Path, Any] = {}
         self._plain = context.texture((1, 1), 4, b"\xff\xff\xff\xff")
         self._lips = self._texture(rig.texture("lips"))
@@ -169,9 +169,9 @@ class Renderer:
     def _draw_asset(
         self, asset: Asset, positions: FloatArray, colour: tuple[float, float, float], nearer: float
     ) -> None:
-        part = self._assets.get(asset.name)
+        part = self._assets.get(asset.path)
         if part is None:
-            part = self._assets[asset.name] = self._part(asset.surface)
+            part = self._assets[asset.path] = self._part(asset.surface)
         held = asset.binding.fit(positions)[asset.surface.source]
         held[:, 2] += nearer
         self._texture(asset.texture).use(0)

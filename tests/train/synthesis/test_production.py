@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -72,7 +73,7 @@ def test_any_number_of_workers_makes_the_same_and_a_lost_shard_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(production, "SHARD", 2)
-    plan = Plan(count=2, seed=7, per_identity=2)
+    plan = Plan(count=4, seed=7, per_identity=2)
     one = produce(plan, tmp_path / "a", workers=1, on_shard=lambda _: None)
     two = produce(plan, tmp_path / "b", workers=2, on_shard=lambda _: None)
     assert one == two
@@ -80,6 +81,18 @@ def test_any_number_of_workers_makes_the_same_and_a_lost_shard_is_made_again(
     assert produce(plan, tmp_path / "a", workers=1, on_shard=lambda _: None) == one
     with pytest.raises(DataError, match="other options"):
         produce(Plan(count=2, seed=8, per_identity=2), tmp_path / "a", workers=1, on_shard=lambda _: None)
+
+
+def test_shards_of_another_origin_are_not_taken_in(tmp_path: Path) -> None:
+    (tmp_path / "shard-000000.tar").write_bytes(b"")
+    with pytest.raises(DataError, match="not begun here"):
+        produce(Plan(count=2, seed=1), tmp_path, workers=1, on_shard=lambda _: None)
+
+
+def test_a_dead_worker_is_an_error_and_not_a_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(production, "_shard", os._exit)
+    with pytest.raises(DsrfauError, match="process died"):
+        produce(Plan(count=2, seed=1), tmp_path, workers=1, on_shard=lambda _: None)
 
 
 def test_the_command_writes_a_set_that_reads_back(tmp_path: Path) -> None:
