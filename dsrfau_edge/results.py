@@ -112,7 +112,8 @@ class FrameResult:
     """The faces of one picture or video frame.
 
     Attributes:
-        source: path, address or camera that it comes from.
+        source: path, address or camera that it comes from, in characters that can be written: bytes of a file's name
+            that are no UTF-8 are U+FFFD.
         index: number of the frame in its source, from 0.
         timestamp: seconds since the source's beginning; None for pictures.
         size: width and height in pixels.
@@ -125,6 +126,10 @@ class FrameResult:
     size: tuple[int, int]
     faces: tuple[Face, ...]
 
+    def __post_init__(self) -> None:
+        """Make the source printable, here once for all forms of output."""
+        object.__setattr__(self, "source", _printable(self.source))
+
     def to_dict(self) -> dict[str, Any]:
         """One line of the JSON output."""
         return {
@@ -136,6 +141,14 @@ class FrameResult:
             "height": self.size[1],
             "faces": [face.to_dict() for face in self.faces],
         }
+
+
+def _printable(name: str) -> str:
+    """Python carries the bytes of a name that are no UTF-8 as surrogates, which no text file takes."""
+    try:
+        return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:  # other lone surrogates, which names on Windows may hold
+        return name.encode("utf-8", "replace").decode("utf-8")
 
 
 def csv_header(aus: Sequence[str], sided: Sequence[str]) -> list[str]:

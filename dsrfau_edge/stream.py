@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import cv2
 
@@ -134,7 +135,11 @@ class VideoSource:
             capture.release()
 
     def _open(self) -> Any:
-        capture = cv2.VideoCapture(self._target)
+        try:
+            target = self._target
+            capture = cv2.VideoCapture(target if isinstance(target, int) else opencv_name(target))
+        except cv2.error as error:  # a number beyond C's
+            raise InputError(f"{self.name} cannot be opened: {self._advice()}") from error
         if not capture.isOpened():
             capture.release()
             raise InputError(f"{self.name} cannot be opened: {self._advice()}")
@@ -190,11 +195,19 @@ def open_source(source: str | Path | int) -> Source:
     suffix = path.suffix.lower()
     if suffix in VIDEO_SUFFIXES:
         return VideoSource(name, name, live=False)
-    if suffix in IMAGE_SUFFIXES or not suffix or not path.is_file() or cv2.haveImageReader(name):
+    if suffix in IMAGE_SUFFIXES or not suffix or not path.is_file() or cv2.haveImageReader(opencv_name(name)):
         return ImageSource(path)  # whose reader explains what is wrong with it
     raise InputError(
         f"{name} is neither a picture nor a video, going by its ending {suffix!r}. Give JPEG, PNG, MP4 or similar."
     )
+
+
+def opencv_name(path: str | Path) -> str:
+    """A file's name for OpenCV, which crashes the process when text holds bytes that are no UTF-8.
+
+    It takes bytes too, as they are, though its type hints do not say so.
+    """
+    return cast(str, os.fsencode(path))
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:

@@ -29,16 +29,30 @@ PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CalibrationSet:
-    """Crops `[n, size, size, 3]` to calibrate on and to compare on, and where they are from."""
+    """Crops `[n, size, size, 3]` to calibrate on and to compare on, and where they are from.
+
+    Attributes:
+        crops: to calibrate on.
+        held_out: to compare on.
+        origin: where both are from.
+        unseen: whether none of `held_out` is among `crops`; too few crops cannot be parted.
+    """
 
     crops: Crops = field(repr=False)
     held_out: Crops = field(repr=False)
     origin: str
+    unseen: bool = True
+
+    @property
+    def compared_on(self) -> str:
+        """What `held_out` is, for reports."""
+        return "held-out crops" if self.unseen else "calibration crops (too few to hold any out)"
 
     def describe(self) -> dict[str, Any]:
         """As stored in the manifest."""
         digest = hashlib.sha256(self.crops.tobytes()).hexdigest()
-        return {"origin": self.origin, "count": len(self.crops), "held_out": len(self.held_out), "sha256": digest}
+        held_out = len(self.held_out) if self.unseen else 0
+        return {"origin": self.origin, "count": len(self.crops), "held_out": held_out, "sha256": digest}
 
 
 def load_calibration(
@@ -71,7 +85,7 @@ def load_calibration(
     if not len(crops):
         raise CalibrationError("The calibration set holds no crops. Give pictures of faces with --calib DIR.")
     used, held_out = _split(crops)
-    return CalibrationSet(used[:count], held_out, origin)
+    return CalibrationSet(used[:count], held_out, origin, unseen=len(crops) >= _HOLD_OUT_EVERY)
 
 
 def generated_crops(size: int) -> Crops:

@@ -144,7 +144,7 @@ class Conversion:
         source = self.source
         crops: Crops
         if self.calibration is not None:
-            crops, crops_from = self.calibration.held_out, "held-out crops"
+            crops, crops_from = self.calibration.held_out, self.calibration.compared_on
         else:
             crops, crops_from = generated_crops(source.input_size), "generated pictures"
         reference = verification.run(self._portable(folder), "onnxruntime", crops)

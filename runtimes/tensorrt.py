@@ -109,18 +109,22 @@ class TensorRtSession:
             self._memory.close()
 
     def _run(self, crops: Crops) -> Outputs:
-        with self._lock, self._memory.current():
-            if self._context is None:
+        with self._lock:
+            if self._context is None:  # first of all: a closed session's memory cannot be made current any more
                 raise RuntimeUnavailable("The session is closed. Load the model again.")
-            memory, context, results = self._memory, self._context, {}
-            context.set_input_shape(INPUT, crops.shape)
-            memory.copy_in(self._addresses[INPUT], crops)
-            if not context.execute_async_v3(memory.stream):
-                raise RuntimeUnavailable(f"TensorRT could not run {self._model.name}: {_last(self._logger)}.")
-            for name in self._wanted:
-                results[name] = np.empty(tuple(context.get_tensor_shape(name)), np.float32)
-                memory.copy_out(results[name], self._addresses[name])
-            memory.synchronize()
+            with self._memory.current():
+                return self._run_locked(crops)
+
+    def _run_locked(self, crops: Crops) -> Outputs:
+        memory, context, results = self._memory, self._context, {}
+        context.set_input_shape(INPUT, crops.shape)
+        memory.copy_in(self._addresses[INPUT], crops)
+        if not context.execute_async_v3(memory.stream):
+            raise RuntimeUnavailable(f"TensorRT could not run {self._model.name}: {_last(self._logger)}.")
+        for name in self._wanted:
+            results[name] = np.empty(tuple(context.get_tensor_shape(name)), np.float32)
+            memory.copy_out(results[name], self._addresses[name])
+        memory.synchronize()
         return Outputs(results["intensities"], results.get("heatmaps"))
 
     def _load(self, trt: Any, gpu: Gpu, options: SessionOptions) -> Any:

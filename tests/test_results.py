@@ -37,6 +37,17 @@ def test_asking_for_an_au_that_is_not_there_names_those_that_are():
         make_face()["AU99"]
 
 
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [("café.jpg", "café.jpg"), ("caf\udce9.jpg", "caf\ufffd.jpg"), ("caf\ud800.jpg", "caf?.jpg")],
+    ids=["UTF-8", "Latin-1", "half a UTF-16 pair"],
+)
+def test_any_source_can_be_written(name, shown):
+    result = make_result(make_face(), source=name)
+    assert result.source == result.to_dict()["source"] == csv_rows(result, AUS, SIDED)[0][0] == shown
+    assert shown.encode("utf-8")
+
+
 def test_a_face_is_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         make_face().id = 3

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -123,6 +127,26 @@ def test_a_missing_file_an_empty_folder_and_no_camera(tmp_path):
     assert (camera.kind, camera.name) == ("live", "camera 977")
     with pytest.raises(InputError, match="camera"):
         list(camera.frames())
+
+
+@pytest.mark.parametrize("number", [2**31, 99999999999, 2**63])
+def test_a_camera_number_beyond_c_is_no_camera(number):
+    with pytest.raises(InputError, match=f"camera {number} cannot be opened"):
+        list(open_source(number).frames())
+
+
+@pytest.mark.parametrize("ending", [".avi", ".strange"])
+def test_a_name_that_is_no_utf8_does_not_crash_opencv(video, tmp_path, ending):
+    """In a process of its own, since what went wrong here was a segmentation fault."""
+    path = tmp_path / os.fsdecode(b"caf\xe9" + os.fsencode(ending))
+    try:
+        path.write_bytes(video.read_bytes() if ending == ".avi" else cv2.imencode(".png", picture(3))[1].tobytes())
+    except OSError:
+        pytest.skip("this file system takes only UTF-8")
+    code = "import sys; from dsrfau_edge.stream import open_source; print(len(list(open_source(sys.argv[1]).frames())))"
+    done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == ("10" if ending == ".avi" else "1")
 
 
 def test_a_file_named_like_a_number_is_a_file(tmp_path, monkeypatch):

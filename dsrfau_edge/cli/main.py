@@ -148,6 +148,8 @@ def _explain(error: Exception, verb: str) -> tuple[str, int]:
             f"This command needs {error.name}, which is not installed. Install it: pip install {package}",
             RuntimeUnavailable.exit_code,
         )
+    if isinstance(error, ImportError) and not (error.name or "").startswith("dsrfau_edge"):
+        return _explain_broken(error, verb), RuntimeUnavailable.exit_code
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename else ""
         return f"{where}{error.strerror or error}. Check the path, its permissions and the free space.", 1
@@ -155,6 +157,24 @@ def _explain(error: Exception, verb: str) -> tuple[str, int]:
         return "There is not enough memory. Give smaller pictures or fewer at once.", 1
     kind = type(error).__name__
     return f"{kind}: {error}. This is a defect of dsrfau-edge; run again with -v to see where, and report it.", 1
+
+
+def _explain_broken(error: ImportError, verb: str) -> str:
+    """What is wrong with a package that is there and does not load."""
+    package, reason = (error.name or "").partition(".")[0], str(error).rstrip(".")
+    opencv = package == "cv2" or (not package and any(name in reason for name in ("libGL", "libgthread")))
+    if opencv and ".so" in reason:
+        return (
+            f"OpenCV is installed but lacks a library of the system: {reason}. Install it (apt-get install libgl1 "
+            "libglib2.0-0), or use the OpenCV that needs none: pip uninstall opencv-python, then pip install "
+            "opencv-python-headless"
+        )
+    extra = VERBS.get(verb, ("", ""))[1]
+    ours = f"'dsrfau-edge[{extra}]'" if extra else "dsrfau-edge"
+    return (
+        f"This command needs {package or 'a package'}, which is installed but does not load: {reason}. Install it "
+        f"again: pip install --force-reinstall {ours}"
+    )
 
 
 def _verb_of(arguments: list[str] | None) -> str:

@@ -16,7 +16,7 @@ from dsrfau_edge.drawing import annotate
 from dsrfau_edge.errors import DsrfauError, UsageError
 from dsrfau_edge.face.images import Image
 from dsrfau_edge.results import Face
-from dsrfau_edge.stream import VIDEO_SUFFIXES, Frame, Source
+from dsrfau_edge.stream import VIDEO_SUFFIXES, Frame, Source, opencv_name
 
 from .common import replaced
 
@@ -107,7 +107,7 @@ class _Video:
     def __enter__(self) -> _Video:
         part = self._stack.enter_context(replaced(self._path))
         codec = "MJPG" if self._path.suffix.lower() == ".avi" else "mp4v"
-        self._writer = cv2.VideoWriter(str(part), cv2.VideoWriter.fourcc(*codec), self._rate, self._size)
+        self._writer = cv2.VideoWriter(opencv_name(part), cv2.VideoWriter.fourcc(*codec), self._rate, self._size)
         self._stack.callback(self._writer.release)
         if not self._writer.isOpened():
             self._stack.__exit__(DsrfauError, None, None)
@@ -147,7 +147,7 @@ def _is_folder(out: Path, sources: Sequence[Source]) -> bool:
 
 
 def _writable(suffix: str) -> bool:
-    return bool(suffix) and cv2.haveImageWriter(f"picture{suffix.lower()}")
+    return bool(suffix) and cv2.haveImageWriter(opencv_name(f"picture{suffix.lower()}"))
 
 
 def _write_picture(path: Path, picture: Image) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import numpy as np
@@ -46,7 +47,7 @@ class FaceFrontEnd:
             template: the alignment of the network that will see the crops.
             size: side of the crops in pixels.
             detector_range: "short" (faces within about 2 m of the camera; on one desktop core about 1.6 ms a picture),
-                "full" (about 5 m, 5.5 ms), or "auto": short, and full only where short finds none.
+                "full" (about 5 m, 5.5 ms), or "auto": short, and full only where short leads to no face.
             max_faces: keep the largest so many; all by default.
             min_score: detections below are dropped.
         """
@@ -59,14 +60,14 @@ class FaceFrontEnd:
 
     def __call__(self, image: npt.NDArray[np.uint8]) -> list[AlignedFace]:
         """Faces of a BGR picture `[H, W, 3]`, the largest first; an empty list where there are none."""
-        found: list[Detection] = []
         for detector in self._detectors:
-            found = detector.detect(image)
-            if found:
-                break
-        found.sort(key=lambda detection: -detection.area)
-        faces = (self.align(image, detection) for detection in found[: self._max_faces])
-        return [face for face in faces if face is not None]
+            found = sorted(detector.detect(image), key=lambda detection: -detection.area)
+            aligned = (self.align(image, detection) for detection in found)
+            # Counted after the landmarks have had their say: a false detection must not take a face's place.
+            faces = list(islice((face for face in aligned if face is not None), self._max_faces))
+            if faces:
+                return faces
+        return []
 
     def align(self, image: npt.NDArray[np.uint8], detection: Detection) -> AlignedFace | None:
         """Landmarks and crop of one detection; None where the landmark network sees no face in it."""

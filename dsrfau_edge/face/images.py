@@ -114,7 +114,7 @@ def _decode(content: bytes) -> Image:
 def _has_alpha(content: bytes) -> bool:
     if content.startswith(_PNG):
         return len(content) > 25 and content[25] in (4, 6)  # IHDR's colour types with alpha
-    return content[8:16] == b"WEBPVP8X" and bool(content[20] & 0x10)
+    return content[8:16] == b"WEBPVP8X" and len(content) > 20 and bool(content[20] & 0x10)
 
 
 def _cut_short(content: bytes) -> bool:

@@ -70,6 +70,7 @@ def halve(path: Path) -> None:
 
 
 JPEG = PORTRAIT.read_bytes()
+WEBP = b"RIFF\x20\0\0\0WEBPVP8X\x0a\0\0\0"
 
 #: name: (exit code, words of the message, arguments). Pictures that are merely unusual end in 0.
 CASES: dict[str, tuple[int, tuple[str, ...], Callable[[Scene], list[object] | Path]]] = {
@@ -81,6 +82,8 @@ CASES: dict[str, tuple[int, tuple[str, ...], Callable[[Scene], list[object] | Pa
         5, ("cut short", "Copy it again"),
         lambda s: s.file("cut.png", cv2.imencode(".png", np.zeros((60, 60, 3), np.uint8))[1].tobytes()[:-20]),
     ),
+    "WebP of 16 bytes": (5, ("not a picture", "Give a JPEG"), lambda s: s.file("cut.webp", WEBP[:16])),
+    "WebP of 20 bytes": (5, ("not a picture", "Give a JPEG"), lambda s: s.file("cut.webp", WEBP[:20])),
     "unknown ending": (5, ("neither", "MP4"), lambda s: s.file("notes.docx", b"PK")),
     "empty folder": (5, ("holds no pictures", "Give a folder"), lambda s: s.path),
     "1x1": (0, (), lambda s: s.picture(np.zeros((1, 1, 3), np.uint8))),
@@ -95,6 +98,7 @@ CASES: dict[str, tuple[int, tuple[str, ...], Callable[[Scene], list[object] | Pa
     "video with no frames": (5, ("none.avi", "Convert it"), lambda s: s.no_frames()),
     "text named .mp4": (5, ("cannot be opened", "Convert it"), lambda s: s.file("text.mp4", b"dear diary")),
     "no such camera": (5, ("camera 977", "numbered from 0"), lambda s: ["977"]),
+    "camera number beyond C's": (5, ("camera 99999999999", "numbered from 0"), lambda s: ["99999999999"]),
     "missing bundle": (
         5, ("no bundle", "dsrfau-export"), lambda s: [PORTRAIT, "--bundle", s.path / "nowhere.dsrfau"],
     ),

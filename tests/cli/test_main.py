@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
 
@@ -85,6 +86,45 @@ def test_a_missing_package_ends_with_the_extra_to_install(monkeypatch):
     called = call("train")
     assert called.code == 3
     assert "pip install 'dsrfau-edge[train]'" in called.err
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ImportError("libGL.so.1: cannot open", name="cv2"), ("libGL.so.1", "apt-get install libgl1")),
+        (ImportError("libgthread-2.0.so.0: cannot open"), ("libglib2.0-0", "opencv-python-headless")),
+        (ImportError("libcudart.so.12: cannot open", name="torch._C"), ("torch", "libcudart", "--force-reinstall")),
+        (ImportError("numpy.core.multiarray failed to import", name="cv2"), ("cv2", "--force-reinstall")),
+        (ImportError("half installed"), ("half installed", "--force-reinstall")),
+    ],
+    ids=["libGL", "libgthread", "torch", "cv2 for another numpy", "no name"],
+)
+def test_a_package_that_does_not_load_ends_with_the_fix(error, words):
+    code, err = end_of(error)
+    assert code == 3
+    for word in words:
+        assert word in err
+    assert "defect" not in err
+    assert ("libgl1" in err) is ("lib" in str(error) and "cuda" not in str(error))
+
+
+def test_our_own_broken_import_is_a_defect():
+    code, err = end_of(ImportError("cannot import name 'x' from 'dsrfau_edge.stream'", name="dsrfau_edge.stream"))
+    assert code == 1
+    assert "defect" in err
+
+
+def test_opencv_without_its_system_library_ends_with_the_fix(tmp_path):
+    """A real start of the command, so that no import of OpenCV can stand outside the handler."""
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open shared object file', name='cv2')")
+    code = "from dsrfau_edge.cli.main import predict_main as m; m()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "a.jpg"],
+        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(tmp_path)}, check=False,
+    )  # fmt: skip
+    assert done.returncode == 3, done.stderr
+    assert "libgl1" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_closed_pipe_ends_quietly():

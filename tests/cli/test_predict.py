@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+import shutil
 import subprocess
 import sys
 
@@ -82,6 +84,43 @@ def test_the_table_falls_back_to_ascii(tiny_bundle):
     )
     assert done.returncode == 0, done.stderr
     assert b"#" in done.stdout
+
+
+@pytest.fixture
+def odd_name(tmp_path):
+    """The portrait under a name in Latin-1."""
+    path = tmp_path / "odd" / os.fsdecode(b"caf\xe9.jpg")
+    path.parent.mkdir()
+    try:
+        shutil.copy(PORTRAIT, path)
+    except OSError:
+        pytest.skip("this file system takes only UTF-8")
+    return path
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv", "table", "openface-csv"])
+def test_a_name_that_is_no_utf8_is_written(predict, odd_name, tmp_path, form):
+    called = predict(odd_name, "--format", form, "-o", tmp_path / "out")
+    assert called.code == 0, called.err
+    assert ("caf\ufffd.jpg" in (tmp_path / "out").read_text(encoding="utf-8")) is (form != "openface-csv")
+    out = predict(odd_name, "--format", form).out
+    assert b"AU12" in out.encode("utf-8")  # as a real stdout does
+
+
+def test_a_name_that_is_no_utf8_is_drawn(predict, odd_name, tmp_path):
+    assert predict(odd_name, "--draw", tmp_path / "drawn", "-q").code == 0
+    assert (tmp_path / "drawn" / odd_name.name).is_file()
+
+
+def test_a_video_whose_name_is_no_utf8_is_drawn(tiny_bundle, odd_name, video, tmp_path):
+    """In a process of its own, since what went wrong here was a segmentation fault."""
+    path = odd_name.with_suffix(".avi")
+    shutil.copy(video, path)
+    start = [sys.executable, "-c", "from dsrfau_edge.cli.main import predict_main as m; m()"]
+    arguments = [path, "--bundle", tiny_bundle, "--every", "3", "--draw", tmp_path / "drawn"]
+    done = subprocess.run([*start, *arguments], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "drawn" / path.with_suffix(".mp4").name).is_file()
 
 
 def test_csv_of_a_folder(predict, folder):

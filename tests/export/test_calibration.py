@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ import cv2
 import numpy as np
 import pytest
 
+import dsrfau_edge
 from dsrfau_edge.errors import CalibrationError, UsageError
 from dsrfau_edge.export.calibration import generated_crops, in_batches, load_calibration
 from dsrfau_edge.export.conversion import ExportOptions
 from dsrfau_edge.export.source import Source, load_source
+
+PORTRAIT = Path(dsrfau_edge.__file__).parent / "assets" / "portrait.jpg"
 
 
 @pytest.fixture
@@ -35,6 +39,9 @@ def test_the_sources_own_crops(source: Source, count: int, used: int, held: int)
     again = load_calibration(source, count=count)
     assert again is not None
     np.testing.assert_array_equal(found.crops, again.crops)
+    assert found.unseen is (used > 4)
+    assert ("held-out" in found.compared_on) is (used > 4)
+    assert found.describe()["held_out"] == (held if used > 4 else 0)
     if used > 4:
         seen = {crop.tobytes() for crop in found.crops}
         assert not any(crop.tobytes() in seen for crop in found.held_out), "the comparison is on unseen crops"
@@ -62,9 +69,7 @@ def test_crops_of_another_size_are_refused(source: Source, tmp_path: Path) -> No
 
 
 def test_faces_are_found_and_aligned(source: Source, tmp_path: Path) -> None:
-    data = pytest.importorskip("skimage.data", reason="scikit-image has a portrait to find a face in")
-    portrait = cv2.cvtColor(data.astronaut(), cv2.COLOR_RGB2BGR)
-    cv2.imwrite(str(tmp_path / "portrait.png"), portrait)
+    shutil.copy(PORTRAIT, tmp_path)
     picture(tmp_path / "noise.png", 64)
     (tmp_path / "broken.jpg").write_bytes(b"not a picture")
     found = load_calibration(source, tmp_path)

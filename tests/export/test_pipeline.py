@@ -166,6 +166,17 @@ def test_int8_without_faces_names_the_fix(tiny_onnx: bytes, tiny_bundle: Path, t
     assert report.parity.crops_from == "generated pictures"
 
 
+@pytest.mark.parametrize(("count", "words"), [(2, "too few to hold any out"), (300, "held-out crops")])
+def test_the_report_says_which_crops_were_compared(
+    tiny_checkpoint: Path, tmp_path: Path, count: int, words: str
+) -> None:
+    options = ExportOptions(precision="int8", calib_count=count, max_drop=5)
+    (report,) = export(tiny_checkpoint, "onnx", tmp_path, options)
+    assert report.parity is not None
+    assert words in report.parity.crops_from
+    assert words in "\n".join(report.lines())
+
+
 def test_beyond_the_gate_nothing_is_written(tiny_checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(VerificationFailed, match=r"--max-drop 1e-05"):
         export(tiny_checkpoint, "onnx", tmp_path, ExportOptions(precision="int8", max_drop=1e-5))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dsrfau_edge.face.alignment import DEFAULT_TEMPLATE
+from dsrfau_edge.face.detector import Detection
 from dsrfau_edge.face.frontend import FaceFrontEnd
 from dsrfau_edge.face.images import as_bgr, read_image
 from dsrfau_edge.face.landmarks import Roi, roi_from_detection, roi_from_landmarks
@@ -95,6 +96,64 @@ def test_two_faces_side_by_side_largest_first():
     assert faces[0].box[2] < 512 < faces[1].box[0]
     assert apart(faces[0].crop, faces[1].crop) < 15
     assert len(FaceFrontEnd(DEFAULT_TEMPLATE, 128, max_faces=1)(pair)) == 1
+
+
+class Finds:
+    """A detector that has made up its mind."""
+
+    def __init__(self, *detections):
+        self._detections = detections
+        self.asked = 0
+
+    def detect(self, image):
+        self.asked += 1
+        return list(self._detections)
+
+
+def front_end(*detectors, max_faces=None):
+    front = FaceFrontEnd(DEFAULT_TEMPLATE, 128, max_faces=max_faces)
+    front._detectors = list(detectors)
+    return front
+
+
+@pytest.fixture
+def beside_nothing(reference):
+    """The portrait beside a grey wall, its face's detection, and a larger one of the wall."""
+    picture = np.full((512, 1024, 3), 128, np.uint8)
+    picture[:, :512] = PORTRAIT
+    (real,) = FRONT._detectors[0].detect(PORTRAIT)
+    box = (620.0, 100.0, 980.0, 460.0)
+    scale = (box[2] - box[0]) / (real.box[2] - real.box[0])
+    points = (real.keypoints - np.float32(real.box[:2])) * np.float32(scale) + np.float32(box[:2])
+    false = Detection(box, 0.99, points.astype(np.float32))
+    assert false.area > real.area
+    assert FRONT.align(picture, false) is None
+    return picture, real, false
+
+
+@pytest.mark.parametrize("max_faces", [1, 2, None])
+def test_a_false_detection_takes_no_faces_place(beside_nothing, reference, max_faces):
+    picture, real, false = beside_nothing
+    (face,) = front_end(Finds(false, real), max_faces=max_faces)(picture)
+    np.testing.assert_allclose(face.box, reference.box, atol=3)
+
+
+def test_faces_beyond_the_wanted_are_not_aligned(beside_nothing, monkeypatch):
+    picture, real, false = beside_nothing
+    front, seen = front_end(Finds(real, false, real, real), max_faces=1), []
+    align = front.align
+    monkeypatch.setattr(front, "align", lambda image, detection: seen.append(detection) or align(image, detection))
+    assert len(front(picture)) == 1
+    assert seen == [false, real]
+
+
+def test_where_short_finds_only_what_is_no_face_full_is_asked(beside_nothing):
+    picture, real, false = beside_nothing
+    assert len(front_end(Finds(false), Finds(real))(picture)) == 1
+    assert front_end(Finds(false), Finds(false))(picture) == []
+    full = Finds(real)
+    assert len(front_end(Finds(real), full)(picture)) == 1
+    assert full.asked == 0
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 900, 3), (480, 640, 3)])

@@ -36,8 +36,13 @@ class FakeMemory:
         self.depth = 0
         self.closed = False
 
+    def opened(self) -> FakeMemory:
+        self.closed = False
+        return self
+
     @contextlib.contextmanager
     def current(self) -> Iterator[None]:
+        assert not self.closed, "the real memory's context is gone by now"
         self.depth += 1
         yield
         self.depth -= 1
@@ -169,7 +174,7 @@ def trt(monkeypatch: pytest.MonkeyPatch) -> FakeTrt:
     monkeypatch.setattr(tensorrt, "build_engine", build)
     monkeypatch.setattr(tensorrt, "driver", lambda: Driver((ORIN,), "12.6"))
     monkeypatch.setattr(cuda_memory, "provider", lambda: "cuda-python")
-    monkeypatch.setattr(cuda_memory, "open_memory", lambda index: fake.memory)
+    monkeypatch.setattr(cuda_memory, "open_memory", lambda index: fake.memory.opened())
     return fake
 
 
