@@ -21,7 +21,16 @@ from dsrfau_edge.errors import DataError
 
 from .data.prepared import Indices, PreparedData
 from .data.targets import spot_sigma
-from .description import CALIBRATION, DESCRIPTION, GRAPH, WEIGHTS, Checkpoint, read_checkpoint, sha256_of
+from .description import (
+    CALIBRATION,
+    DESCRIPTION,
+    GRAPH,
+    WEIGHTS,
+    Checkpoint,
+    read_checkpoint,
+    require_replaceable,
+    sha256_of,
+)
 from .graph import export_graph, parity
 from .inference import count_macs, count_parameters, cpu_latency
 from .networks.heatmap import STRIDE, HeatmapNetwork, NetworkConfig
@@ -51,8 +60,10 @@ def save_checkpoint(
 
     Raises:
         VerificationFailed: the exported graph does not match the network; nothing is written.
+        UsageError: there is a folder of that name which is no checkpoint; it is left alone.
     """
     folder = Path(folder)
+    require_replaceable(folder)
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -121,6 +132,7 @@ def _write_calibration(path: Path, data: PreparedData, positions: Indices) -> No
 
 
 def _replace(part: Path, folder: Path) -> None:
+    require_replaceable(folder)
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     if folder.exists():
         folder.replace(old)

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dsrfau_edge.errors import DataError
+from dsrfau_edge.errors import DataError, UsageError
 
 SCHEMA = 1
 DESCRIPTION = "checkpoint.json"
@@ -68,6 +68,25 @@ def read_checkpoint(folder: str | Path, *, verify: bool = True) -> Checkpoint:
     if verify:
         _verify(Path(folder), checkpoint)
     return checkpoint
+
+
+def require_replaceable(folder: Path, mark: str = DESCRIPTION) -> None:
+    """Make sure that a folder is free to be written, or was written by training: nobody else's files are deleted.
+
+    Args:
+        folder: what is about to be replaced.
+        mark: the file that training leaves in a folder of its own.
+
+    Raises:
+        UsageError: something else is there.
+    """
+    if not folder.exists() or (folder.is_dir() and ((folder / mark).is_file() or not any(folder.iterdir()))):
+        return
+    what = f"holds files but no {mark}" if folder.is_dir() else "is not a folder"
+    raise UsageError(
+        f"{folder} is not training's to replace: it {what}, so that something else put it there. Choose another "
+        "folder with -o, or move it away."
+    )
 
 
 def _verify(folder: Path, checkpoint: Checkpoint) -> None:

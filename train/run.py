@@ -23,7 +23,7 @@ from dsrfau_edge.errors import DataError, UsageError
 
 from .checkpoint import load_network, save_checkpoint
 from .data.prepared import PreparedData
-from .description import DESCRIPTION, Checkpoint, read_checkpoint
+from .description import DESCRIPTION, Checkpoint, read_checkpoint, require_replaceable
 from .distillation import DistillationTask
 from .fitting import LAST, Fitting, fit
 from .inference import held_out_metrics
@@ -32,6 +32,8 @@ from .recipes import Recipe
 from .task import HeatmapTask
 
 _log = logging.getLogger(__name__)
+#: File in a run's folder that says what is trained there; a folder without it is not a run's.
+_MARK = "fingerprint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,8 @@ class RunOptions:
     """What a run needs beside data and recipe.
 
     `folder` receives the checkpoint as `ROLE/` and logs and resume state under `runs/ROLE/`. `progress` shows a bar;
-    `fresh` starts anew instead of continuing; `devices` (`auto` or a number) and `nodes` are Lightning's; `report` is
-    told how far the run is, a line at a time.
+    `fresh` starts anew and may replace a finished checkpoint; `devices` (`auto` or a number) and `nodes` are
+    Lightning's; `report` is told how far the run is, a line at a time.
     """
 
     folder: Path
@@ -51,6 +53,17 @@ class RunOptions:
     devices: str = "auto"
     nodes: int = 1
     report: Callable[[str], None] = _log.info
+
+    def places(self, role: str) -> tuple[Path, Path]:
+        """Folders of a role's checkpoint and of its run.
+
+        Raises:
+            UsageError: one of them is there already and was not written by training.
+        """
+        destination, run = self.folder / role, self.folder / "runs" / role
+        require_replaceable(destination)
+        require_replaceable(run, _MARK)
+        return destination, run
 
     def fitting(self, run: Path, role: str) -> Fitting:
         """The part of it that the fitting of one role needs."""
@@ -70,7 +83,8 @@ def train_role(
 ) -> Checkpoint:
     """Train a teacher or a student and write its checkpoint to `options.folder / role`.
 
-    A finished checkpoint of the same recipe, seed and data is kept; an unfinished run continues after its last epoch.
+    A finished checkpoint of the same recipe, seed and data is kept, one of others is replaced only with `fresh`; an
+    unfinished run continues after its last epoch.
 
     Args:
         role: `teacher` or `student`.
@@ -81,15 +95,18 @@ def train_role(
 
     Raises:
         DataError: unusable data or teacher.
+        UsageError: a folder to write to holds something else, or a finished checkpoint of another recipe.
         DsrfauError: the loss stopped being a number.
     """
-    destination, run = options.folder / role, options.folder / "runs" / role
+    destination, run = options.places(role)
     fingerprint = _fingerprint(role, data, recipe, options.seed, teacher)
     if not options.fresh and (destination / DESCRIPTION).is_file():
         finished = read_checkpoint(destination)
         if finished.training.get("fingerprint") == fingerprint:
             options.report(f"{destination} is already trained with this recipe, seed and data: kept")
             return finished
+        if rank_zero_only.rank == 0:
+            _require_consent(destination, run, fingerprint)
     if rank_zero_only.rank == 0:
         _prepare(run, fingerprint, fresh=options.fresh)
 
@@ -139,10 +156,21 @@ def _task(role: str, data: PreparedData, recipe: Recipe, teacher: Path | None) -
     return DistillationTask(network, taught, config=recipe.distillation, **common)  # type: ignore[arg-type]
 
 
+def _require_consent(destination: Path, run: Path, fingerprint: str) -> None:
+    """Refuse to replace a finished checkpoint, unless a run that was started with `fresh` only has to be continued."""
+    mark = run / _MARK
+    if (run / LAST).is_file() and mark.is_file() and mark.read_text() == fingerprint:
+        return
+    raise UsageError(
+        f"{destination} holds a finished checkpoint of another recipe, seed, data or teacher. Replace it with --fresh, "
+        "or choose another folder with -o."
+    )
+
+
 def _prepare(run: Path, fingerprint: str, *, fresh: bool) -> None:
     """Make the run's folder; a state of another recipe or seed is not continued."""
-    mark = run / "fingerprint"
-    if run.exists() and (fresh or not mark.is_file() or mark.read_text() != fingerprint):
+    mark = run / _MARK
+    if mark.is_file() and (fresh or mark.read_text() != fingerprint):
         shutil.rmtree(run)
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -184,9 +212,15 @@ def _provenance(
 
 
 def _revision() -> str | None:
-    """Git revision of this code, with `+` where it was changed since; `None` outside a checkout."""
+    """Git revision of this code, with `+` where it was changed since; `None` outside a checkout.
+
+    A package installed into somebody's repository is not of its revision: git has to know this very file.
+    """
     git = ["git", "-C", str(Path(__file__).parent)]
     try:
+        subprocess.run(
+            [*git, "ls-files", "--error-unmatch", Path(__file__).name], capture_output=True, check=True, timeout=10
+        )
         revision = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10)
         changed = subprocess.run(
             [*git, "status", "--porcelain", "--untracked-files=no"],

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from dsrfau_edge.train.recipes import Recipe
     from dsrfau_edge.train.run import RunOptions
 
+#: Lightning's names.
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -47,17 +49,31 @@ def _recipe_options(function: Function) -> Function:
     return function
 
 
+def _device_count(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Refuse what Lightning would take apart only after the data is loaded."""
+    if value != "auto" and not (value.isdecimal() and int(value) > 0):
+        raise click.BadParameter(f"{value!r} is neither auto nor a number of devices from 1 on.", ctx, param)
+    return value
+
+
 def _run_options(function: Function) -> Function:
     for option in (
         click.option("--json", "as_json", is_flag=True, help="Report as JSON on stdout."),
-        click.option("--fresh", is_flag=True, help="Start anew instead of continuing or keeping what is there."),
+        click.option("--fresh", is_flag=True, help="Start anew instead of continuing; replace finished checkpoints."),
         click.option(
             "--nodes", default=1, type=click.IntRange(min=1), help="Machines of a run under torchrun or SLURM."
         ),
         click.option(
-            "--devices", default="auto", show_default=True, help="How many devices per machine: auto or a number."
+            "--devices",
+            default="auto",
+            show_default=True,
+            callback=_device_count,
+            metavar="auto|N",
+            help="How many devices per machine.",
         ),
-        click.option("--device", default="auto", show_default=True, help="Lightning accelerator: auto, cpu, gpu, …"),
+        click.option(
+            "--device", default="auto", show_default=True, type=click.Choice(ACCELERATORS), help="What to train on."
+        ),
         click.option("--limit", type=click.IntRange(min=1), help="Use no more than so many samples of each folder."),
         click.option("--epochs", type=click.IntRange(min=1), help="Epochs, in place of the recipe's."),
         click.option(
@@ -192,9 +208,6 @@ def _train(
 
     overrides = [f"{role}.epochs={epochs}" for role in roles] if epochs else []
     recipe = load_recipe(preset, file, [*settings, *overrides])
-    data = load_prepared(folders, limit=limit)
-    identities = len(set(data.identities.tolist()))
-    _say(f"{len(data)} crops of {identities} identities, recipe {recipe.name!r}, seed {seed}")
     options = RunOptions(
         output,
         seed=seed,
@@ -205,6 +218,11 @@ def _train(
         nodes=nodes,
         report=_say,
     )
+    for role in roles:  # before the first is trained: what stands in the way of the last is known by now
+        options.places(role)
+    data = load_prepared(folders, limit=limit)
+    identities = len(set(data.identities.tolist()))
+    _say(f"{len(data)} crops of {identities} identities, recipe {recipe.name!r}, seed {seed}")
     checkpoints = {role: _one(role, data, recipe, options, teacher) for role in roles}
     if _is_first_process():
         _report(checkpoints, output, as_json=as_json)

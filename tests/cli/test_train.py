@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -15,7 +16,7 @@ pytest.importorskip("lightning", reason="training needs the train extra")
 
 from dsrfau_edge.cli import train as module  # noqa: E402
 from dsrfau_edge.cli.train import command  # noqa: E402
-from dsrfau_edge.errors import DsrfauError, RuntimeUnavailable  # noqa: E402
+from dsrfau_edge.errors import DsrfauError, RuntimeUnavailable, UsageError  # noqa: E402
 from dsrfau_edge.train.checkpoint import load_network  # noqa: E402
 
 
@@ -58,7 +59,11 @@ def test_a_second_run_keeps_what_is_there(trained, toy):
 
 def test_student_finds_the_teacher_of_its_folder(trained, toy):
     output, _ = trained
-    result = run("student", "--data", toy, "-o", output, "--preset", "tiny", "--seed", 6, "--json")
+    arguments = ("student", "--data", toy, "-o", output, "--preset", "tiny", "--seed", 6, "--json")
+    refused = run(*arguments)
+    assert isinstance(refused.exception, UsageError)
+    assert "--fresh" in str(refused.exception)
+    result = run(*arguments, "--fresh")
     assert result.exit_code == 0, result.output
     report = json.loads(result.stdout)
     assert report["student"]["training"]["seed"] == 6
@@ -98,6 +103,31 @@ def test_errors_carry_their_exit_code(tmp_path, toy, arguments, code, message):
     assert isinstance(result.exception, DsrfauError)
     assert result.exception.exit_code == code
     assert message in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--device", "banana"), ("--devices", "x"), ("--devices", "0"), ("--devices", "-1"), ("--devices", "1.5")],
+)
+def test_devices_that_cannot_be_are_refused_before_anything_is_loaded(tmp_path, monkeypatch, arguments):
+    monkeypatch.setattr(module, "_train", lambda *args, **options: pytest.fail("the command began"))
+    result = run("teacher", "--data", tmp_path, "-o", tmp_path / "out", *arguments)
+    assert result.exit_code == 2
+    assert f"'{arguments[0]}'" in result.output
+    assert arguments[1] in result.output
+    assert "auto" in result.output
+
+
+@pytest.mark.parametrize("folder", ["teacher", "student", "runs/student"])
+def test_a_folder_of_photos_is_refused_before_the_data_is_read(tmp_path, monkeypatch, folder):
+    photo = tmp_path / folder / "photo.jpg"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(b"a photo")
+    monkeypatch.chdir(tmp_path)
+    result = run("all", "--data", "nowhere", "-o", ".", "--preset", "tiny", "--fresh")
+    assert isinstance(result.exception, UsageError)
+    assert f"{Path(folder)} is not training's to replace" in str(result.exception)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [photo]
 
 
 def test_summary_lists_both_networks():

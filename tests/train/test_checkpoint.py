@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 onnx = pytest.importorskip("onnx", reason="training needs the train extra")
 
 from dsrfau_edge.bundle import read_crops  # noqa: E402
-from dsrfau_edge.errors import DataError, VerificationFailed  # noqa: E402
+from dsrfau_edge.errors import DataError, UsageError, VerificationFailed  # noqa: E402
 from dsrfau_edge.train import checkpoint as checkpoint_module  # noqa: E402
 from dsrfau_edge.train import graph as graph_module  # noqa: E402
 from dsrfau_edge.train.checkpoint import load_network, save_checkpoint  # noqa: E402
@@ -132,6 +132,24 @@ def test_saving_replaces(tmp_path, data, saved, monkeypatch):
         )
     assert read_checkpoint(tmp_path / "x").training == {"seed": 2}
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("moment", ["before", "meanwhile"])
+def test_a_folder_that_is_no_checkpoint_is_left_alone(tmp_path, data, saved, monkeypatch, moment):
+    photo = tmp_path / "student" / "photo.jpg"
+
+    def export(*args, **options):
+        photo.parent.mkdir(exist_ok=True)
+        photo.write_bytes(b"a photo")
+        return onnx.load(saved / "model.onnx")
+
+    monkeypatch.setattr(checkpoint_module, "export_graph", export)
+    if moment == "before":
+        export()
+    with pytest.raises(UsageError, match=r"student is not training's.*no checkpoint\.json.*-o"):
+        save_checkpoint(photo.parent, make_network(), data, calibration=np.arange(4), training={}, metrics={})
+    assert photo.read_bytes() == b"a photo"
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
 
 
 @pytest.mark.parametrize(("backbone", "upsampler", "skips"), [("tiny", "deconv", True), ("resnet18", "deconv", False)])

@@ -63,6 +63,18 @@ def test_looks_can_be_held_out_as_well(data):
     assert not set(data.identities[train]) & set(data.identities[harder])
 
 
+def test_parts_drawn_by_rule_are_no_look_to_hold_out(tmp_path):
+    folder = write_toy(tmp_path)
+    drawn = {"look": {"skin": "procedural", "brow": "procedural", "lashes": "procedural", "hair": "procedural"}}
+    samples = [replace(toy_sample(number), meta=drawn) for number in range(32)]
+    entry = write_shard(folder, "shard-000009.tar", samples)
+    write_index(folder, replace(read_index(folder), shards=(entry,)))
+    data = load_prepared([folder])
+    # The hashes of "brow procedural" and "hair procedural" lie below this share: every sample would be left out.
+    strict, plain = (data.split("train", held_out=0.8, looks=looks) for looks in (True, False))
+    np.testing.assert_array_equal(strict, plain)
+
+
 def test_an_empty_split_and_an_unknown_one(data):
     with pytest.raises(DataError, match="empty"):
         data.split("held-out", held_out=1e-9)

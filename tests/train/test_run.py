@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import shutil
+import subprocess
 from dataclasses import replace
 
 import numpy as np
@@ -97,8 +99,73 @@ def test_a_finished_checkpoint_is_kept_until_something_changes(tmp_path, data, m
     train_role("teacher", data, recipe(), options)
     assert not fits
     train_role("teacher", data, recipe(), replace(options, fresh=True))
-    train_role("teacher", data, recipe("teacher.learning_rate=1e-3"), options)
+    other = recipe("teacher.learning_rate=1e-3")
+    with pytest.raises(UsageError, match=r"finished checkpoint of another recipe.*--fresh.*-o"):
+        train_role("teacher", data, other, options)
+    assert len(fits) == 1
+    assert (tmp_path / "teacher/checkpoint.json").is_file()
+    train_role("teacher", data, other, replace(options, fresh=True))
     assert len(fits) == 2
+
+
+def test_a_killed_replacement_continues_without_a_second_fresh(tmp_path, data, monkeypatch):
+    options, other = RunOptions(tmp_path), recipe("teacher.epochs=2", "teacher.learning_rate=1e-3")
+    train_role("teacher", data, recipe(), options)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1, RuntimeError("power cut"))
+        with pytest.raises(RuntimeError, match="power cut"):
+            train_role("teacher", data, other, replace(options, fresh=True))
+    said = []
+    checkpoint = train_role("teacher", data, other, replace(options, report=said.append))
+    assert any("continuing from" in text for text in said)
+    assert checkpoint.training["recipe"]["teacher"]["learning_rate"] == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("folder", ["teacher", "runs/teacher"])
+def test_folders_of_somebody_else_are_left_alone(tmp_path, data, monkeypatch, folder, fresh):
+    monkeypatch.setattr(run_module, "fit", lambda *args: pytest.fail("training began"))
+    photo = tmp_path / folder / "photo.jpg"
+    photo.parent.mkdir(parents=True)
+    photo.write_bytes(b"a photo")
+    with pytest.raises(UsageError, match=r"teacher is not training's to replace.*-o"):
+        train_role("teacher", data, recipe(), RunOptions(tmp_path, fresh=fresh))
+    assert photo.read_bytes() == b"a photo"
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [photo]
+
+
+def test_a_file_in_the_place_of_the_checkpoint(tmp_path, data):
+    (tmp_path / "teacher").write_text("a list of teachers")
+    with pytest.raises(UsageError, match="is not a folder"):
+        train_role("teacher", data, recipe(), RunOptions(tmp_path))
+    assert (tmp_path / "teacher").read_text() == "a list of teachers"
+
+
+def test_empty_folders_are_free(tmp_path, data):
+    for folder in ("teacher", "runs/teacher"):
+        (tmp_path / folder).mkdir(parents=True)
+    train_role("teacher", data, recipe(), RunOptions(tmp_path))
+    load_network(tmp_path / "teacher")
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_the_revision_is_that_of_a_repository_that_knows_the_file(tmp_path, monkeypatch):
+    def git(*arguments):
+        command = ["git", "-C", tmp_path, "-c", "user.name=A", "-c", "user.email=a@b.invalid", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "--message", "theirs")
+    code = tmp_path / "venv" / "run.py"
+    code.parent.mkdir()
+    code.write_text("first\n")
+    monkeypatch.setattr(run_module, "__file__", str(code))
+    assert run_module._revision() is None, "a package installed inside somebody's repository"
+    git("add", "venv/run.py")
+    git("commit", "--quiet", "--message", "ours")
+    assert run_module._revision() == git("rev-parse", "HEAD")
+    code.write_text("second\n")
+    assert run_module._revision() == git("rev-parse", "HEAD") + "+"
 
 
 class _Fitted:

@@ -18,6 +18,8 @@ from .augment import centre_crop
 from .shards import INDEX_NAME, Sample, ShardIndex, iter_samples, read_index
 
 Indices = npt.NDArray[np.intp]
+#: What synthesis writes for a part that is drawn by rule: not one look but the absence of a named one.
+_DRAWN = "procedural"
 SPLITS = ("train", "held-out", "held-out-looks", "all")
 
 
@@ -156,10 +158,10 @@ def _read(folder: str | Path, index: ShardIndex, limit: int | None) -> list[Samp
 
 
 def _looks(sample: Sample) -> tuple[str, ...]:
-    """What the face wears, as names with their kind, such as `hair short01`."""
+    """What the face wears, as names with their kind, such as `hair short01`; parts drawn by rule have no name."""
     look = sample.meta.get("look") or {}
     named = look.items() if isinstance(look, dict) else enumerate(look)
-    return tuple(f"{kind} {name}" for kind, name in sorted(named) if isinstance(name, str) and name)
+    return tuple(f"{kind} {name}" for kind, name in sorted(named) if isinstance(name, str) and name not in ("", _DRAWN))
 
 
 def _source(folder: str | Path, index: ShardIndex, samples: Sequence[Sample]) -> dict[str, Any]:
