@@ -49,7 +49,7 @@ _PATH = click.Path(path_type=Path)
     type=click.Choice(["auto", "short", "full"]),
     default="auto",
     show_default=True,
-    help="short: faces within about 2 m; full: 5 m, slower; auto: full where short finds none.",
+    help="short: faces within about 2 m; full: 5 m, slower; auto: both, unless a face is near.",
 )
 def command(
     *,

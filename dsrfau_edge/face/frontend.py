@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -16,6 +17,7 @@ from .landmarks import FaceMesh, Landmarks, roi_from_detection, roi_from_landmar
 
 DetectorRange = Literal["auto", "short", "full"]
 _MIN_PRESENCE = 0.5
+_NEAR = 0.2  # of the longer side of the picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class FaceFrontEnd:
             template: the alignment of the network that will see the crops.
             size: side of the crops in pixels.
             detector_range: "short" (faces within about 2 m of the camera; on one desktop core about 1.6 ms a picture),
-                "full" (about 5 m, 5.5 ms), or "auto": short, and full only where short leads to no face.
+                "full" (about 5 m, 5.5 ms), or "auto": short, and full as well unless a face fills a fifth of the
+                picture, since where the nearest face is small there may be others that short does not see.
             max_faces: keep the largest so many; all by default.
             min_score: detections below are dropped.
         """
@@ -60,14 +63,16 @@ class FaceFrontEnd:
 
     def __call__(self, image: npt.NDArray[np.uint8]) -> list[AlignedFace]:
         """Faces of a BGR picture `[H, W, 3]`, the largest first; an empty list where there are none."""
+        faces: list[AlignedFace] = []
         for detector in self._detectors:
-            found = sorted(detector.detect(image), key=lambda detection: -detection.area)
-            aligned = (self.align(image, detection) for detection in found)
+            if faces and _side(faces[0].box) >= _NEAR * max(image.shape[:2]):
+                break  # whoever is that close is alone or among others as close
+            new = [one for one in detector.detect(image) if not any(_same(one.box, face.box) for face in faces)]
+            aligned = (self.align(image, one) for one in sorted(new, key=lambda one: -one.area))
             # Counted after the landmarks have had their say: a false detection must not take a face's place.
-            faces = list(islice((face for face in aligned if face is not None), self._max_faces))
-            if faces:
-                return faces
-        return []
+            faces += islice((face for face in aligned if face is not None), self._max_faces)
+            faces.sort(key=lambda face: -_side(face.box))
+        return faces[: self._max_faces]
 
     def align(self, image: npt.NDArray[np.uint8], detection: Detection) -> AlignedFace | None:
         """Landmarks and crop of one detection; None where the landmark network sees no face in it."""
@@ -84,6 +89,17 @@ class FaceFrontEnd:
             return None
         crop = warp(image, matrix, self._size)
         return AlignedFace(_inside(detection.box, image), detection.score, landmarks, matrix, crop)
+
+
+def _side(box: tuple[float, float, float, float]) -> float:
+    return max(box[2] - box[0], box[3] - box[1])
+
+
+def _same(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    """Whether two boxes are of one face: their centres are closer than half a side of the smaller one."""
+    x = (one[0] + one[2] - other[0] - other[2]) / 2
+    y = (one[1] + one[3] - other[1] - other[3]) / 2
+    return math.hypot(x, y) < min(_side(one), _side(other)) / 2
 
 
 def _inside(box: tuple[float, float, float, float], image: npt.NDArray[np.uint8]) -> tuple[float, float, float, float]:

@@ -151,9 +151,26 @@ def test_where_short_finds_only_what_is_no_face_full_is_asked(beside_nothing):
     picture, real, false = beside_nothing
     assert len(front_end(Finds(false), Finds(real))(picture)) == 1
     assert front_end(Finds(false), Finds(false))(picture) == []
+
+
+def test_full_is_asked_too_unless_a_face_is_near(beside_nothing):
+    wide, real, _ = beside_nothing
     full = Finds(real)
-    assert len(front_end(Finds(real), full)(picture)) == 1
-    assert full.asked == 0
+    assert len(front_end(Finds(real), full)(wide)) == 1  # found twice, counted once
+    assert full.asked == 1
+    near = np.ascontiguousarray(PORTRAIT[:350, :400])
+    assert len(front_end(Finds(real), full)(near)) == 1
+    assert full.asked == 1
+
+
+def test_auto_sees_far_faces_beside_a_middling_one():
+    scene = np.full((600, 768, 3), 60, np.uint8)
+    scene[:512, :512] = PORTRAIT
+    scene[100:356, 512:] = cv2.resize(PORTRAIT, (256, 256), interpolation=cv2.INTER_AREA)
+    assert len(FaceFrontEnd(DEFAULT_TEMPLATE, 128, detector_range="short")(scene)) < 2
+    near, far = FRONT(scene)
+    assert near.box[0] < 512
+    assert far.box[0] > 512
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (2, 900, 3), (480, 640, 3)])
