@@ -42,14 +42,30 @@ class Choice:
     Attributes:
         runtime: the runtime to use.
         model: the files it is to load.
-        rejected: the other runtimes.
+        refused: runtimes that would have come first, or that the user did not name.
+        rest: runtimes that come after the chosen one. Asking them is left for whoever wants to know: it imports them.
+        device: what was asked for.
         portable: the files are the fp32 portable graph, since the runtime does not read the model.
     """
 
     runtime: Runtime
     model: ModelFiles
-    rejected: tuple[Rejected, ...]
+    refused: tuple[Rejected, ...] = ()
+    rest: tuple[Runtime, ...] = ()
+    device: str | None = None
     portable: bool = False
+
+    @property
+    def rejected(self) -> tuple[Rejected, ...]:
+        """The other runtimes and why each was not chosen."""
+        return (*self.refused, *(self._why_not(runtime) for runtime in self.rest))
+
+    def _why_not(self, runtime: Runtime) -> Rejected:
+        availability = runtime.availability(self.device)
+        if not availability.ok:
+            return Rejected(runtime.name, availability.reason, availability.fix)
+        reason = f"{self.runtime.name} suits this bundle better or is tried first"
+        return Rejected(runtime.name, reason, f"--runtime {runtime.name}")
 
     def load(self, device: str | None = None, options: SessionOptions | None = None) -> Session:
         """Load the model into the runtime."""
@@ -105,22 +121,16 @@ def choose(model: ModelFiles, requested: str | None = None, device: str | None =
     known = runtimes()
     if requested is not None:
         return _named(model, known, requested, device)
-    rejected: list[Rejected] = []
-    usable: list[Runtime] = []
-    for runtime in _ordered(model, known.values()):
+    ordered = _ordered(model, known.values())
+    refused: list[Rejected] = []
+    for place, runtime in enumerate(ordered):
         availability = runtime.availability(device)
-        if not availability.ok:
-            rejected.append(Rejected(runtime.name, availability.reason, availability.fix))
-        elif usable:
-            reason = f"{usable[0].name} suits this bundle better or is tried first"
-            rejected.append(Rejected(runtime.name, reason, f"--runtime {runtime.name}"))
-        else:
-            usable.append(runtime)
-    if not usable:
-        why = "\n".join(f"  {name}: {reason} {fix}" for name, reason, fix in rejected)
-        where = f" on device {device!r}" if device else ""
-        raise RuntimeUnavailable(f"No runtime can run {model.name}{where}:\n{why}")
-    return _choice(usable[0], model, rejected)
+        if availability.ok:
+            return _choice(runtime, model, refused, ordered[place + 1 :], device)
+        refused.append(Rejected(runtime.name, availability.reason, availability.fix))
+    why = "\n".join(f"  {name}: {reason} {fix}" for name, reason, fix in refused)
+    where = f" on device {device!r}" if device else ""
+    raise RuntimeUnavailable(f"No runtime can run {model.name}{where}:\n{why}")
 
 
 def _named(model: ModelFiles, known: dict[str, Runtime], requested: str, device: str | None) -> Choice:
@@ -130,12 +140,12 @@ def _named(model: ModelFiles, known: dict[str, Runtime], requested: str, device:
     availability = runtime.availability(device)
     if not availability.ok:
         raise RuntimeUnavailable(f"Runtime {requested} cannot be used: {availability.reason} {availability.fix}")
-    rejected = tuple(
+    refused = tuple(
         Rejected(name, f"--runtime {requested} was asked for", f"--runtime {name}")
         for name in known
         if name != requested
     )
-    return _choice(runtime, model, rejected)
+    return _choice(runtime, model, refused, (), device)
 
 
 def _ordered(model: ModelFiles, known: Iterable[Runtime]) -> list[Runtime]:
@@ -143,9 +153,15 @@ def _ordered(model: ModelFiles, known: Iterable[Runtime]) -> list[Runtime]:
     return sorted(known, key=lambda runtime: (model.format not in runtime.formats, runtime.name != model.format))
 
 
-def _choice(runtime: Runtime, model: ModelFiles, rejected: Iterable[Rejected]) -> Choice:
+def _choice(
+    runtime: Runtime,
+    model: ModelFiles,
+    refused: Iterable[Rejected],
+    rest: Iterable[Runtime],
+    device: str | None,
+) -> Choice:
     if model.format in runtime.formats:
-        return Choice(runtime, model, tuple(rejected))
+        return Choice(runtime, model, tuple(refused), tuple(rest), device)
     if (model.format, model.precision) != ("onnx", "fp32"):
         _log.warning(
             "%s holds a %s %s model, which %s does not read: its portable fp32 graph is used instead.",
@@ -154,4 +170,4 @@ def _choice(runtime: Runtime, model: ModelFiles, rejected: Iterable[Rejected]) -
             model.precision,
             runtime.name,
         )
-    return Choice(runtime, model.as_portable(), tuple(rejected), portable=True)
+    return Choice(runtime, model.as_portable(), tuple(refused), tuple(rest), device, portable=True)

@@ -52,3 +52,9 @@ def test_help_needs_no_opencv():
     start = "from dsrfau_edge.cli.main import run"
     statement = f"{start}\ntry:\n run('predict', 'dsrfau-predict', ['--help'])\nexcept SystemExit:\n pass"
     assert not loaded_by(statement) & (HEAVY | {"cv2"})
+
+
+def test_a_predictor_loads_the_runtime_it_uses_and_no_other():
+    loaded = loaded_by("from dsrfau_edge import Predictor; Predictor().close()")
+    assert "onnxruntime" in loaded
+    assert not loaded & (HEAVY - {"onnxruntime"})
