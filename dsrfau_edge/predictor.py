@@ -68,6 +68,7 @@ class Predictor:
         self._bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle or default_bundle())
         manifest = self._bundle.manifest
         self._sites = _sites(self._bundle)
+        self._pairs = [(site.au, site.side) for site in self._sites]
         self._front = FaceFrontEnd(
             manifest.alignment, manifest.input_size, detector_range=detector_range, max_faces=max_faces
         )
@@ -127,11 +128,10 @@ class Predictor:
 
     def _face(self, face: AlignedFace, index: int, outputs: Outputs, image: Image) -> Face:
         intensities = np.clip(outputs.intensities[index], 0, MAX_INTENSITY)
-        pairs = [(site.au, site.side) for site in self._sites]
-        aus, left, right = assemble(intensities, self.aus, pairs)
+        aus, left, right = assemble(intensities, self.aus, self._pairs)
         quality = assess(face, image)
         height, width = image.shape[:2]
-        trust, _, _ = assemble(site_confidences(face, quality, self._sites, width, height), self.aus, pairs)
+        trust, _, _ = assemble(site_confidences(face, quality, self._sites, width, height), self.aus, self._pairs)
         maps = None
         if outputs.heatmaps is not None:
             maps = {site.name: outputs.heatmaps[index, channel] for channel, site in enumerate(self._sites)}

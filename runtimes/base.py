@@ -14,7 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InputError, UsageError
+from ..errors import InputError, RuntimeUnavailable, UsageError
 
 Crops = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -29,6 +29,11 @@ class Availability:
     reason: str = ""
     fix: str = ""
     version: str = ""
+
+    def require(self) -> None:
+        """Raise `RuntimeUnavailable` with reason and fix unless the runtime can be used."""
+        if not self.ok:
+            raise RuntimeUnavailable(f"{self.reason} {self.fix}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +186,12 @@ def in_batches(crops: Crops, batch: int | None, run: Callable[[Crops], Outputs],
         np.concatenate([part.intensities for part in parts])[:count],
         np.concatenate(maps)[:count] if maps else None,
     )
+
+
+def first_line(error: Exception) -> str:
+    """The first line that an error says anything in, for our own messages."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__).rstrip(".")
 
 
 def device_family(device: str) -> str:

@@ -17,6 +17,7 @@ from .base import (
     SessionOptions,
     check_crops,
     device_family,
+    first_line,
     in_batches,
 )
 
@@ -60,9 +61,7 @@ class OnnxRuntime:
         return Availability(ok=True, version=version)
 
     def load(self, model: ModelFiles, device: str | None = None, options: SessionOptions | None = None) -> OnnxSession:
-        availability = self.availability(device)
-        if not availability.ok:
-            raise RuntimeUnavailable(f"{availability.reason} {availability.fix}")
+        self.availability(device).require()
         return OnnxSession(model, device, options or SessionOptions())
 
 
@@ -81,7 +80,7 @@ class OnnxSession:
             )
         except Exception as error:
             raise BundleError(
-                f"ONNX Runtime {ort.__version__} cannot load {model.path.name} of {model.name}: {_first_line(error)}. "
+                f"ONNX Runtime {ort.__version__} cannot load {model.path.name} of {model.name}: {first_line(error)}. "
                 "Update onnxruntime, or export the bundle again."
             ) from error
         wanted = providers[0] if isinstance(providers[0], str) else providers[0][0]
@@ -134,8 +133,4 @@ def _session_options(ort: Any, options: SessionOptions) -> Any:
 def _import_reason(error: Exception) -> str:
     if importlib.util.find_spec("onnxruntime") is None:
         return f"onnxruntime is not installed (Python {platform.python_version()}, {platform.machine()})."
-    return f"onnxruntime is installed but cannot be imported: {_first_line(error)}."
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    return f"onnxruntime is installed but cannot be imported: {first_line(error)}."

@@ -19,6 +19,7 @@ from .base import (
     SessionOptions,
     check_crops,
     device_family,
+    first_line,
     in_batches,
 )
 
@@ -51,9 +52,7 @@ class OpenVinoRuntime:
     def load(
         self, model: ModelFiles, device: str | None = None, options: SessionOptions | None = None
     ) -> OpenVinoSession:
-        availability = self.availability(device)
-        if not availability.ok:
-            raise RuntimeUnavailable(f"{availability.reason} {availability.fix}")
+        self.availability(device).require()
         return OpenVinoSession(model, device, options or SessionOptions())
 
 
@@ -77,7 +76,7 @@ class OpenVinoSession:
             self._request: Any = compiled.create_infer_request()
         except Exception as error:
             raise RuntimeUnavailable(
-                f"OpenVINO cannot compile {model.name} for {_device(device)}: {_first_line(error)}. "
+                f"OpenVINO cannot compile {model.name} for {_device(device)}: {first_line(error)}. "
                 "Update openvino, or use --device cpu."
             ) from error
 
@@ -124,16 +123,11 @@ def _device(device: str | None) -> str:
 
 def _unreadable(model: ModelFiles, error: Exception) -> BundleError:
     return BundleError(
-        f"OpenVINO cannot read {model.path.name} of {model.name}: {_first_line(error)}. Export the bundle again."
+        f"OpenVINO cannot read {model.path.name} of {model.name}: {first_line(error)}. Export the bundle again."
     )
 
 
 def _import_reason(error: Exception) -> str:
     if importlib.util.find_spec("openvino") is None:
         return "openvino is not installed."
-    return f"openvino is installed but cannot be used: {_first_line(error)}."
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__).rstrip(".")
+    return f"openvino is installed but cannot be used: {first_line(error)}."

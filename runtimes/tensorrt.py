@@ -64,9 +64,7 @@ class TensorRtRuntime:
     def load(
         self, model: ModelFiles, device: str | None = None, options: SessionOptions | None = None
     ) -> TensorRtSession:
-        availability = self.availability(device)
-        if not availability.ok:
-            raise RuntimeUnavailable(f"{availability.reason} {availability.fix}")
+        self.availability(device).require()
         trt = find_module()
         gpu = next(gpu for gpu in driver().gpus if gpu.index == _index(device))
         memory = cuda_memory.open_memory(gpu.index)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import sys
 import time
 from collections.abc import Callable
@@ -12,17 +11,17 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import click
-import cv2
 import numpy as np
 import numpy.typing as npt
 
-from dsrfau_edge.bundle import Bundle, default_bundle
 from dsrfau_edge.cli.formats import Table
+from dsrfau_edge.cli.overlay import write_picture
 from dsrfau_edge.drawing import annotate
 from dsrfau_edge.errors import DsrfauError
 from dsrfau_edge.face.images import read_image
 from dsrfau_edge.predictor import Predictor
 from dsrfau_edge.results import FrameResult
+from dsrfau_edge.runtimes.registry import runtimes
 
 if TYPE_CHECKING:
     from dsrfau_edge.export.pipeline import ExportReport
@@ -66,10 +65,10 @@ def command(*, output: Path, image: Path) -> None:
         size = (picture.shape[1], picture.shape[0])
         Table(sys.stdout).write(FrameResult(image.name, 0, None, size, tuple(faces)))
         drawn = output / "portrait.jpg"
-        if not cv2.imwrite(str(drawn), annotate(picture, faces)):
-            raise OSError(errno.EIO, "The picture could not be written", str(drawn))
+        write_picture(drawn, annotate(picture, faces))
         click.echo(f"runtime: {predictor.choice.runtime.name}; drawn with bars and heatmaps: {drawn}\n")
-        rows = [Row("bundled", "fp32", _megabytes(default_bundle()), _latency(predictor), "")]
+        size_mb = predictor.bundle.model_path.stat().st_size / 1e6
+        rows = [Row("bundled", "fp32", size_mb, _latency(predictor), "")]
     click.echo("== 2. Export to every target at int8, from the bundle's portable ONNX\n")
     failure = _exports(output, lambda report: rows.append(_told(report, picture, faces)))
     click.echo("== 3. The same portrait with each\n")
@@ -101,17 +100,15 @@ def _row(report: ExportReport, picture: npt.NDArray[np.uint8], reference: list[F
         return Row(report.target, report.precision, 0.0, "-", "-", report.reason)
     size = report.model_bytes / 1e6
     runtime = {"onnx": "onnxruntime"}.get(report.target, report.target)
-    try:
-        with Predictor(report.path, runtime=runtime) as predictor:
-            faces = predictor(picture)
-            latency = _latency(predictor)
-    except DsrfauError as error:
+    availability = runtimes()[runtime].availability()
+    if not availability.ok:
         # Without the device the arithmetic still can be checked: the export compared it on calibration crops.
         largest = f"{report.parity.largest:.2f} *" if report.parity else "-"
-        reason = str(error).splitlines()[0].split(": ", 1)[-1].split(". ")[0]
-        return Row(
-            report.target, report.precision, size, "-", largest, f"not run here: {reason} (* held-out crops, CPU)"
-        )
+        note = f"* on held-out crops, on the CPU; not run here: {availability.reason}"
+        return Row(report.target, report.precision, size, "-", largest, note)
+    with Predictor(report.path, runtime=runtime) as predictor:
+        faces = predictor(picture)
+        latency = _latency(predictor)
     differences = [
         abs(face.aus[au] - other.aus[au]) for face, other in zip(faces, reference, strict=False) for au in face.aus
     ]
@@ -127,10 +124,6 @@ def _latency(predictor: Predictor) -> str:
         predictor.infer(crops)
         times.append(time.perf_counter() - start)
     return f"{1e3 * median(times):.2f} ms"
-
-
-def _megabytes(bundle: Path) -> float:
-    return Bundle.open(bundle).model_path.stat().st_size / 1e6
 
 
 def _table(rows: list[Row]) -> str:

@@ -64,7 +64,7 @@ class Overlay:
         """Draw and write one frame."""
         picture = annotate(frame.image, faces, aus=self._aus)
         if source.kind not in _MOVING:
-            _write_picture(self._path(frame.source, ".jpg"), picture)
+            write_picture(self._path(frame.source, ".jpg"), picture)
             return
         if self._video is None or self._video.source is not source:
             self._videos.close()
@@ -150,7 +150,8 @@ def _writable(suffix: str) -> bool:
     return bool(suffix) and cv2.haveImageWriter(opencv_name(f"picture{suffix.lower()}"))
 
 
-def _write_picture(path: Path, picture: Image) -> None:
+def write_picture(path: Path, picture: Image) -> None:
+    """Encode by the suffix and write; the file appears under its name when it is complete."""
     done, content = cv2.imencode(path.suffix.lower(), picture)
     if not done:
         raise DsrfauError(f"{path} cannot be encoded as {path.suffix}. Give --draw a name ending in .jpg or .png.")

@@ -13,10 +13,9 @@ import numpy.typing as npt
 from ..errors import InputError
 from .alignment import AlignmentTemplate, warp
 from .detector import Detection, FaceDetector, Range
-from .landmarks import FaceMesh, Landmarks, roi_from_detection, roi_from_landmarks
+from .landmarks import FaceMesh, Landmarks, roi_from_detection
 
 DetectorRange = Literal["auto", "short", "full"]
-_MIN_PRESENCE = 0.5
 _NEAR = 0.2  # of the longer side of the picture
 
 
@@ -48,8 +47,8 @@ class FaceFrontEnd:
         Args:
             template: the alignment of the network that will see the crops.
             size: side of the crops in pixels.
-            detector_range: "short" (faces within about 2 m of the camera; on one desktop core about 1.6 ms a picture),
-                "full" (about 5 m, 5.5 ms), or "auto": short, and full as well unless a face fills a fifth of the
+            detector_range: "short" (faces within about 2 m of the camera; 1.6 ms a picture on 2 cores of a server CPU),
+                "full" (about 5 m, 5.2 ms), or "auto": short, and full as well unless a face fills a fifth of the
                 picture, since where the nearest face is small there may be others that short does not see.
             max_faces: keep the largest so many; all by default.
             min_score: detections below are dropped.
@@ -76,12 +75,8 @@ class FaceFrontEnd:
 
     def align(self, image: npt.NDArray[np.uint8], detection: Detection) -> AlignedFace | None:
         """Landmarks and crop of one detection; None where the landmark network sees no face in it."""
-        landmarks = self._mesh(image, roi_from_detection(detection))
-        if landmarks.presence < _MIN_PRESENCE:
-            return None
-        # A second pass in the region that the points themselves give: steadier than a detector's box, as in tracking.
-        landmarks = self._mesh(image, roi_from_landmarks(landmarks.points))
-        if landmarks.presence < _MIN_PRESENCE:
+        landmarks = self._mesh.place(image, roi_from_detection(detection))
+        if landmarks is None:
             return None
         try:
             matrix = self._template.matrix(landmarks.points, self._size)

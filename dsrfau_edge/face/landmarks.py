@@ -18,6 +18,7 @@ from .detector import LEFT_EYE, RIGHT_EYE, Detection
 from .network import TfliteNetwork, sigmoid
 
 _SIZE = 192
+_MIN_PRESENCE = 0.5
 _ROI_SCALE = 1.5  # the region is this much larger than the face
 _OUTER_EYE_CORNERS = (33, 263)  # the person's right and left
 
@@ -89,3 +90,14 @@ class FaceMesh:
         flat = points[:, :2] @ back[:, :2].T + back[:, 2]
         depth = points[:, 2:] * (roi.side / _SIZE)
         return Landmarks(np.concatenate([flat, depth], 1).astype(np.float32), float(sigmoid(logit.reshape(-1))[0]))
+
+    def place(self, image: npt.NDArray[np.uint8], roi: Roi) -> Landmarks | None:
+        """Points after two passes, the second in the region that the first one's points give; None where no face is.
+
+        That region is steadier than a detector's box, and it is the one that tracking will use.
+        """
+        first = self(image, roi)
+        if first.presence < _MIN_PRESENCE:
+            return None
+        found = self(image, roi_from_landmarks(first.points))
+        return found if found.presence >= _MIN_PRESENCE else None

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dsrfau_edge.action_units import ALL_AUS, site_centres, sites_of
-from dsrfau_edge.errors import DataError
+from dsrfau_edge.errors import DataError, InputError
 from dsrfau_edge.face.alignment import DEFAULT_TEMPLATE, warp
-from dsrfau_edge.face.landmarks import FaceMesh, Roi, roi_from_landmarks
+from dsrfau_edge.face.landmarks import FaceMesh, Roi
 
 from ..data.shards import MARGIN, Sample, crop_side
 from .intensity import SITES, distractors, draw, lip_part_weights, measured, shape_weights
@@ -24,7 +24,6 @@ from .renderer import EYE_DISTANCE_PX, Renderer
 from .scene import Scene, draw_scene
 
 _QUALITY = 95
-_PRESENCE = 0.5
 _TRIES = 8
 _ROI_SIDE = 3.9  # of the region given to the mesh, in distances between the eyes on the picture
 
@@ -102,15 +101,17 @@ class FaceFactory:
         """Aligned crop and site centres, through the same landmarks as on the device; None if they miss the face."""
         eyes = np.stack([face.identity.neutral[a:b].mean(0) for a, b in self._rig.eyes])
         left, right = self._renderer.project(face.identity, eyes, face.scene)
-        ruler = EYE_DISTANCE_PX
         angle = float(np.arctan2(left[1] - right[1], left[0] - right[0]))
-        middle = (left + right) / 2 + 0.55 * ruler * np.array([-np.sin(angle), np.cos(angle)])
-        middle += rng.normal(0, 0.04 * ruler, 2)
-        first = self._mesh(face.picture, Roi(float(middle[0]), float(middle[1]), _ROI_SIDE * ruler, angle))
-        found = self._mesh(face.picture, roi_from_landmarks(first.points))
-        if min(first.presence, found.presence) < _PRESENCE:
+        middle = (left + right) / 2 + 0.55 * EYE_DISTANCE_PX * np.array([-np.sin(angle), np.cos(angle)])
+        middle += rng.normal(0, 0.04 * EYE_DISTANCE_PX, 2)
+        roi = Roi(float(middle[0]), float(middle[1]), _ROI_SIDE * EYE_DISTANCE_PX, angle)
+        found = self._mesh.place(face.picture, roi)
+        if found is None:
             return None
-        matrix = DEFAULT_TEMPLATE.matrix(found.points, self._size, MARGIN)
+        try:
+            matrix = DEFAULT_TEMPLATE.matrix(found.points, self._size, MARGIN)
+        except InputError:
+            return None
         crop = warp(face.picture, matrix, crop_side(self._size), border=cv2.BORDER_REPLICATE)
         points = found.points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
         return crop, site_centres(points.astype(np.float32), sites_of(ALL_AUS))

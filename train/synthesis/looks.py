@@ -158,16 +158,21 @@ def load_asset(path: Path) -> Asset:
     """Read a bound mesh and find its texture beside it.
 
     Raises:
-        DataError: the mesh or the texture is missing.
+        DataError: the mesh or the texture is missing, or the mesh is damaged.
     """
     meshes, textures = sorted(path.parent.glob("*.obj")), sorted(path.parent.glob("*.png"))
     if not meshes or not textures:
         raise DataError(f"{path.parent} lacks an .obj or a .png beside {path.name}: the asset is incomplete.")
-    mesh = read_obj(meshes[0])
-    corners = np.concatenate(list(mesh.groups.values()))
+    try:
+        mesh, binding = read_obj(meshes[0]), read_binding(path)
+        part = surface(np.concatenate(list(mesh.groups.values())), mesh.texture)
+    except (ValueError, IndexError) as error:
+        raise DataError(
+            f"{path.parent} is damaged ({error}). Copy the asset again, or take it out of --assets."
+        ) from error
     x, y, z = mesh.positions.T
     over_eyes = bool(((np.abs(np.abs(x) - 0.31) < 0.2) & (np.abs(y - 7.28) < 0.15) & (z > 1.2)).any())
-    return Asset(path.stem, path, read_binding(path), surface(corners, mesh.texture), textures[0], over_eyes)
+    return Asset(path.stem, path, binding, part, textures[0], over_eyes)
 
 
 def read_texture(path: Path) -> npt.NDArray[np.uint8]:

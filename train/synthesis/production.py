@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
+
+import cv2
 
 from dsrfau_edge.action_units import ALL_AUS
 from dsrfau_edge.errors import DataError, DsrfauError
@@ -86,9 +89,9 @@ def produce(plan: Plan, folder: Path, *, workers: int, on_shard: Callable[[Shard
 
 def _claim(plan: Plan, folder: Path) -> None:
     path = folder / _PLAN
-    text = json.dumps(_fingerprint(plan), indent=1)
+    content = json.dumps(_fingerprint(plan), indent=1).encode()
     if path.is_file():
-        if path.read_text(encoding="utf-8") != text:
+        if path.read_bytes() != content:
             raise DataError(
                 f"{folder} holds a set made with other options or another version ({_PLAN}). "
                 "Give another folder, or the same options."
@@ -97,7 +100,7 @@ def _claim(plan: Plan, folder: Path) -> None:
     if any(folder.glob("*.tar")) or (folder / INDEX_NAME).exists():
         raise DataError(f"{folder} holds shards that were not begun here (no {_PLAN}). Give another folder.")
     part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
+    part.write_bytes(content)
     part.replace(path)
 
 
@@ -122,9 +125,9 @@ def _render(plan: Plan, folder: Path, numbers: list[int], workers: int) -> Itera
     # Software OpenGL would start a thread per core in every worker.
     os.environ.setdefault("LP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(numbers)), context, _start, (plan, str(folder))) as pool:
+    with ProcessPoolExecutor(min(workers, len(numbers)), context, _start) as pool:
         try:
-            for future in as_completed([pool.submit(_shard, number) for number in numbers]):
+            for future in as_completed([pool.submit(_shard, plan, folder, number) for number in numbers]):
                 yield future.result()
         except BrokenProcessPool as error:
             raise DsrfauError(
@@ -135,25 +138,19 @@ def _render(plan: Plan, folder: Path, numbers: list[int], workers: int) -> Itera
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start(plan: Plan, folder: str) -> None:
-    global _worker  # noqa: PLW0603 - a pool's initialiser has no other way to hand things to its tasks
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    _worker = (plan, Path(folder), None)
+def _start() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once and without a traceback
 
 
-_worker: tuple[Plan, Path, FaceFactory | None]
+@lru_cache(maxsize=1)
+def _factory(plan: Plan) -> FaceFactory:
+    """A worker's rig and context, made at its first shard."""
+    cv2.setNumThreads(1)
+    assets = Path(plan.assets) if plan.assets else None
+    return FaceFactory(seed=plan.seed, input_size=plan.input_size, assets=assets, per_identity=plan.per_identity)
 
 
-def _shard(number: int) -> tuple[int, ShardEntry]:
-    global _worker  # noqa: PLW0603
-    plan, folder, factory = _worker
-    if factory is None:
-        import cv2
-
-        cv2.setNumThreads(1)
-        assets = Path(plan.assets) if plan.assets else None
-        factory = FaceFactory(seed=plan.seed, input_size=plan.input_size, assets=assets, per_identity=plan.per_identity)
-        _worker = (plan, folder, factory)
+def _shard(plan: Plan, folder: Path, number: int) -> tuple[int, ShardEntry]:
     first = number * SHARD
     faces = range(first, min(first + SHARD, plan.count))
-    return number, write_shard(folder, _file(number), map(factory.sample, faces))
+    return number, write_shard(folder, _file(number), map(_factory(plan).sample, faces))

@@ -90,7 +90,7 @@ def test_shards_of_another_origin_are_not_taken_in(tmp_path: Path) -> None:
 
 
 def test_a_dead_worker_is_an_error_and_not_a_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(production, "_shard", os._exit)
+    monkeypatch.setattr(production, "_start", os.abort)
     with pytest.raises(DsrfauError, match="process died"):
         produce(Plan(count=2, seed=1), tmp_path, workers=1, on_shard=lambda _: None)
 
