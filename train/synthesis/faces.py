@@ -19,8 +19,9 @@ from dsrfau_edge.face.landmarks import FaceMesh, Roi
 from ..data.shards import MARGIN, Sample, crop_side
 from .intensity import SITES, distractors, draw, lip_part_weights, measured, shape_weights
 from .looks import Look, Wardrobe
-from .makehuman import Identity, MakeHumanRig
 from .renderer import EYE_DISTANCE_PX, Renderer
+from .rigs.base import Identity, eye_centres, pose
+from .rigs.makehuman import MakeHumanRig
 from .scene import Scene, draw_scene
 
 _QUALITY = 95
@@ -88,7 +89,7 @@ class FaceFactory:
         for more in extra:
             for name, weight in more.items():
                 weights[name] = weights.get(name, 0.0) + weight
-        positions = self._rig.pose(identity, weights)
+        positions = pose(self._rig, identity, weights)
         labels = measured(self._rig, identity, positions, drawn, weights)
         scene = draw_scene(rng)
         shown = dict(zip(SITES, map(float, labels), strict=True))
@@ -99,7 +100,7 @@ class FaceFactory:
         self, face: Face, rng: np.random.Generator
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None:
         """Aligned crop and site centres, through the same landmarks as on the device; None if they miss the face."""
-        eyes = np.stack([face.identity.neutral[a:b].mean(0) for a, b in self._rig.eyes])
+        eyes = eye_centres(self._rig, face.identity.neutral)
         left, right = self._renderer.project(face.identity, eyes, face.scene)
         angle = float(np.arctan2(left[1] - right[1], left[0] - right[0]))
         middle = (left + right) / 2 + 0.55 * EYE_DISTANCE_PX * np.array([-np.sin(angle), np.cos(angle)])
@@ -118,13 +119,13 @@ class FaceFactory:
 
     def _pack(self, number: int, face: Face, crop: npt.NDArray[np.uint8], centres: npt.NDArray[np.float32]) -> Sample:
         encoded = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
-        pose = [round(angle, 1) for angle in (face.scene.yaw, face.scene.pitch, face.scene.roll)]
+        turned = [round(angle, 1) for angle in (face.scene.yaw, face.scene.pitch, face.scene.roll)]
         meta: dict[str, Any] = {
             "rig": self._rig.name,
-            "pose": pose,
+            "pose": turned,
             "look": face.look.summary(),
             "distance": round(face.scene.distance, 2),
-            "age": round(face.identity.age, 2),
+            "age": None if face.identity.age is None else round(face.identity.age, 2),
             "ancestry": face.identity.race,
             "sex": "female" if face.identity.female else "male",
             "seed": [self._seed, number],

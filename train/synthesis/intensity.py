@@ -17,8 +17,8 @@ import numpy as np
 
 from dsrfau_edge.action_units import ALL_AUS, MAX_INTENSITY, sites_of
 
-from .makehuman import Identity, MakeHumanRig
-from .meshes import FloatArray
+from .meshes import FloatArray, IntArray
+from .rigs.base import Identity, Rig
 
 SITES = tuple(site.name for site in sites_of(ALL_AUS))
 #: Combinations met in life (Ekman and Friesen's emotion predictions and the co-occurrences of DISFA and BP4D), the AUs
@@ -53,6 +53,30 @@ _DISTRACTORS = (
 )
 
 
+def lip_gap(rig: Rig, identity: Identity, positions: FloatArray) -> float:
+    """How far the lips are parted beyond the identity's rest, in eye distances (never negative)."""
+    upper, lower = _lips(rig)
+
+    def gap(where: FloatArray) -> float:
+        return float(where[upper, 1].min() - where[lower, 1].max())
+
+    return max(0.0, gap(positions) - max(gap(identity.neutral), 0.0)) / identity.eye_distance
+
+
+@lru_cache(maxsize=4)
+def _lips(rig: Rig) -> tuple[IntArray, IntArray]:
+    """Vertices on the midline of the upper and the lower lip: the jaw carries the lower ones."""
+    indices, deltas = rig.shapes["jawOpen"]
+    drop = np.zeros(len(rig.rest))
+    drop[indices] = -deltas[:, 1]
+    x, y, z = rig.rest.T
+    skin = np.zeros(len(rig.rest), bool)
+    skin[np.unique(rig.surfaces["skin"].source)] = True
+    middle = skin & (np.abs(x) < 0.03) & (z > 1.42) & (y > 6.45) & (y < 6.8)
+    upper, lower = middle & (drop < 0.06), middle & (drop > 0.2)
+    return np.flatnonzero(upper).astype(np.int32), np.flatnonzero(lower).astype(np.int32)
+
+
 @lru_cache(maxsize=1)
 def calibration() -> dict[str, dict[str, object]]:
     """The committed table."""
@@ -65,7 +89,7 @@ def full_scale(au: str) -> float:
     return float(calibration()["full_scale"][au])  # type: ignore[arg-type]
 
 
-def shape_weights(rig: MakeHumanRig, identity: Identity, intensities: Mapping[str, float]) -> dict[str, float]:
+def shape_weights(rig: Rig, identity: Identity, intensities: Mapping[str, float]) -> dict[str, float]:
     """Weights of a rig's shapes that give these site intensities on this identity; AU25 is left out (it is measured).
 
     Where one shape serves two sites (inner brows move together on this rig) their mean is taken.
@@ -81,7 +105,7 @@ def shape_weights(rig: MakeHumanRig, identity: Identity, intensities: Mapping[st
     return {shape: weight for shape, weight in weights.items() if weight > 0}
 
 
-def displacement(rig: MakeHumanRig, identity: Identity, shape: str) -> float:
+def displacement(rig: Rig, identity: Identity, shape: str) -> float:
     """Largest displacement of a shape at weight 1, in eye distances of an identity."""
     return float(np.linalg.norm(rig.shapes[shape][1], axis=1).max()) / identity.eye_distance
 
@@ -105,7 +129,7 @@ def distractors(rng: np.random.Generator) -> dict[str, float]:
 
 
 def measured(
-    rig: MakeHumanRig,
+    rig: Rig,
     identity: Identity,
     positions: FloatArray,
     intensities: Mapping[str, float],
@@ -115,7 +139,7 @@ def measured(
     jaw = weights.get("jawOpen", 0.0) * displacement(rig, identity, "jawOpen")
     labels = {
         **intensities,
-        "AU25": rig.lip_gap(identity, positions) / full_scale("AU25") * MAX_INTENSITY,
+        "AU25": lip_gap(rig, identity, positions) / full_scale("AU25") * MAX_INTENSITY,
         "AU26": jaw / full_scale("AU26") * MAX_INTENSITY,
     }
     return np.asarray([min(labels.get(name, 0.0), MAX_INTENSITY) for name in SITES], np.float32)

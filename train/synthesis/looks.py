@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from dsrfau_edge.errors import DataError
 
-from .makehuman import Identity
 from .meshes import Binding, Surface, read_binding, read_obj, surface
+from .rigs.base import Identity
 
 Colour = tuple[float, float, float]  # linear RGB
 _TEXTURE_SIDE = 1024

@@ -23,7 +23,7 @@ from dsrfau_edge.face.alignment import DEFAULT_TEMPLATE
 from ..data.shards import INDEX_NAME, ShardEntry, ShardIndex, crop_side, entry_of, write_index, write_shard
 from .faces import FaceFactory
 from .intensity import SITES
-from .makehuman import NAME, MakeHumanRig
+from .rigs.makehuman import NAME, MakeHumanRig
 
 SHARD = 480
 _PLAN = "plan.json"

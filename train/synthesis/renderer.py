@@ -13,8 +13,9 @@ import numpy.typing as npt
 from dsrfau_edge.errors import RuntimeUnavailable
 
 from .looks import Asset, Look, read_texture
-from .makehuman import Identity, MakeHumanRig
 from .meshes import FloatArray, Surface, vertex_normals
+from .rigs.base import Identity, Rig, eye_centres
+from .rigs.makehuman import canonical_texture
 from .scene import Scene, backdrop
 from .strokes import pack, strokes
 
@@ -64,7 +65,7 @@ def make_context() -> Any:
 class Renderer:
     """Renders posed rigs; one per process."""
 
-    def __init__(self, rig: MakeHumanRig) -> None:
+    def __init__(self, rig: Rig) -> None:
         """Make the context, compile the shaders and upload the fixed parts."""
         self._context = context = make_context()
         self._rig = rig
@@ -77,7 +78,7 @@ class Renderer:
         self._assets: dict[Path, _Part] = {}
         self._textures: dict[Path, Any] = {}
         self._plain = context.texture((1, 1), 4, b"\xff\xff\xff\xff")
-        self._lips = self._texture(rig.texture("lips"))
+        self._lips = self._texture(canonical_texture("lips"))
         colour = context.renderbuffer((SIDE, SIDE), 4, samples=_SAMPLES)
         depth = context.depth_renderbuffer((SIDE, SIDE), samples=_SAMPLES)
         self._frame = context.framebuffer([colour], depth)
@@ -122,7 +123,7 @@ class Renderer:
         return EYE_DISTANCE_PX * scene.distance / identity.eye_distance
 
     def _shift(self, identity: Identity, scene: Scene) -> FloatArray:
-        eyes = np.mean([identity.neutral[a:b].mean(0) for a, b in self._rig.eyes], axis=0)
+        eyes = eye_centres(self._rig, identity.neutral).mean(0)
         pivot = eyes + _A_POINT_BEHIND
         shift: FloatArray = np.array([0, 0, -scene.distance], np.float32) - scene.turn @ pivot.astype(np.float32)
         return shift
@@ -163,7 +164,7 @@ class Renderer:
             program["material"].value = _MATERIALS[name]
             program["tint"].value = tints.get(name, (1.0, 1.0, 1.0))
             source = part.source
-            rest = self._eye_directions(positions, source, scene) if name == "eyes" else self._rig.base[source]
+            rest = self._eye_directions(positions, source, scene) if name == "eyes" else self._rig.rest[source]
             self._draw(part, positions[source], rest)
 
     def _draw_asset(
@@ -172,7 +173,7 @@ class Renderer:
         part = self._assets.get(asset.path)
         if part is None:
             part = self._assets[asset.path] = self._part(asset.surface)
-        held = asset.binding.fit(positions)[asset.surface.source]
+        held = asset.binding.fit(self._rig.canonical(positions))[asset.surface.source]
         held[:, 2] += nearer
         self._texture(asset.texture).use(0)
         self._program["material"].value = _COVER
@@ -191,9 +192,9 @@ class Renderer:
             np.float32,
         )
         directions = np.zeros((len(source), 3), np.float32)
-        for first, last in self._rig.eyes:
-            inside = (source >= first) & (source < last)
-            directions[inside] = (positions[source[inside]] - positions[first:last].mean(0)) @ gaze.T
+        for eye, centre in zip(self._rig.eyes, eye_centres(self._rig, positions), strict=True):
+            inside = np.isin(source, eye)
+            directions[inside] = (positions[source[inside]] - centre) @ gaze.T
         return directions
 
     def _part(self, part: Surface) -> _Part:

