@@ -90,9 +90,13 @@ CATALOGUE: dict[str, ActionUnit] = {
         _pair(14, "dimpler", "buccinator", (291, 361), (61, 132)),
         _pair(15, "lip corner depressor", "depressor anguli oris", (291,), (61,)),
         _single(17, "chin raiser", "mentalis", (17, 152)),
+        _single(18, "lip pucker", "incisivii labii", (0,)),
         _pair(20, "lip stretcher", "risorius", (291,), (61,), outward=0.3),
+        _single(23, "lip tightener", "orbicularis oris, outer part", (13, 14)),
+        _single(24, "lip pressor", "orbicularis oris, inner part", (13, 14)),
         _single(25, "lips part", "depressor labii or relaxed mentalis", (13, 14)),
         _single(26, "jaw drop", "relaxed masseter", (17,), up=-0.5),
+        _single(28, "lip suck", "orbicularis oris", (17,)),
         _pair(45, "blink", "relaxed levator palpebrae, orbicularis oculi", (386, 374), (159, 145)),
     )
 }

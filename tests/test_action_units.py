@@ -25,11 +25,12 @@ MIRRORED = {
 }  # fmt: skip
 
 
-def test_sixteen_units_and_twenty_nine_sites():
-    assert len(ALL_AUS) == 16
-    assert [unit.number for unit in CATALOGUE.values()] == [1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 25, 26, 45]
+def test_twenty_units_and_thirty_three_sites():
+    numbers = [1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 18, 20, 23, 24, 25, 26, 28, 45]
+    assert [unit.number for unit in CATALOGUE.values()] == numbers
+    assert len(ALL_AUS) == 20
     names = [site.name for site in sites_of()]
-    assert len(names) == len(set(names)) == 29
+    assert len(names) == len(set(names)) == 33
     assert names[:2] == ["AU01_left", "AU01_right"]
     assert "AU25" in names
 

@@ -17,7 +17,9 @@ from dsrfau_edge.face.alignment import DEFAULT_TEMPLATE, warp
 from dsrfau_edge.face.landmarks import FaceMesh, Roi
 
 from ..data.shards import MARGIN, Sample, crop_side
-from .intensity import SITES, distractors, draw, lip_part_weights, measured, shape_weights
+from .calibration import Ruler, weights_for
+from .combinations import distractors, draw
+from .intensity import SITES, gaze_weights, lip_part_weights, measured
 from .looks import Look, Wardrobe
 from .renderer import EYE_DISTANCE_PX, Renderer
 from .rigs import RigSpec, open_rig
@@ -73,6 +75,7 @@ class FaceFactory:
         self._rigs = [open_rig(spec) for spec in rigs]
         self._wardrobe = Wardrobe(assets)
         self._renderers = {rig.name: Renderer(rig) for rig in self._rigs}
+        self._rulers = {rig.name: Ruler(rig) for rig in self._rigs}
         self._mesh = FaceMesh()
         self._known: tuple[int, Person] | None = None
 
@@ -116,14 +119,15 @@ class FaceFactory:
         """
         rig, identity = person.rig, person.identity
         drawn = dict(draw(rng) if intensities is None else intensities)
-        weights = shape_weights(rig, identity, drawn)
-        extra = [lip_part_weights(rng, drawn.get("AU25", 0.0)), distractors(rng) if intensities is None else {}]
-        for more in extra:
+        weights = weights_for(rig, identity, drawn)
+        parted = lip_part_weights(rng, drawn.get("AU25", 0.0))
+        others = distractors(rng) if intensities is None else {}
+        scene = scene or draw_scene(rng)
+        for more in (parted, others, gaze_weights(*scene.gaze)):
             for name, weight in more.items():
                 weights[name] = weights.get(name, 0.0) + weight
         positions = pose(rig, identity, weights)
-        labels = measured(rig, identity, positions, drawn, weights)
-        scene = scene or draw_scene(rng)
+        labels = measured(self._rulers[rig.name], rig, identity, positions, drawn, weights)
         shown = dict(zip(SITES, map(float, labels), strict=True))
         picture = self._renderers[rig.name].render(identity, positions, person.look, scene, shown)
         return Face(picture, labels, person, scene)
