@@ -32,6 +32,8 @@ from .rigs.registration import landmark_vertices
 
 #: Measured on the whole mesh, not driven by a shape of their own.
 GAP, CLOSURE = "AU25", "AU45"
+_LID = 0.08  # half width of the middle of an eye, decimetres
+_RIM = 3  # vertices of a lower lid's rim
 _FINGERTIP = 0.03  # decimetres, standard deviation of a measuring point
 
 
@@ -97,7 +99,7 @@ class Ruler:
 
     def __init__(self, rig: Rig) -> None:
         """Find the skin around every point, and the lids and lips."""
-        self._rig = rig
+        self.rig = rig
         self._skin = np.unique(rig.surfaces["skin"].source)
         places = rig.rest[self._skin]
         self._around: dict[str, list[tuple[IntArray, FloatArray]]] = {}
@@ -108,6 +110,7 @@ class Ruler:
                 kept = near > 0.01 * near.max()
                 self._around[site].append((self._skin[kept], (near[kept] / near[kept].sum()).astype(np.float32)))
         self._lips = self._find_lips()
+        self._lids = {site: self._find_lids(site) for site in ("AU45_left", "AU45_right")}
 
     def movement(self, site: str, displacement: FloatArray) -> float:
         """Movement at a site of displacements `[V, 3]`, in their unit."""
@@ -124,12 +127,33 @@ class Ruler:
 
         return max(0.0, gap(positions) - max(gap(identity.neutral), 0.0)) / identity.eye_distance
 
+    def closing(self, identity: Identity, site: str) -> float:
+        """Weight of the blink at which the lids of an identity meet."""
+        upper, lower = self._lids[site]
+        travel = np.zeros_like(self.rig.rest)
+        indices, deltas = field(self.rig, site)
+        travel[indices] = deltas
+        opening = float(identity.neutral[upper, 1].mean() - identity.neutral[lower, 1].mean())
+        return max(opening, 0.0) / float(travel[lower, 1].mean() - travel[upper, 1].mean())
+
+    def _find_lids(self, site: str) -> tuple[IntArray, IntArray]:
+        """Vertices on the rims of the upper and the lower lid, around the middle of the eye."""
+        drop = np.zeros(len(self.rig.rest))
+        indices, deltas = field(self.rig, site)
+        drop[indices] = -deltas[:, 1]
+        places = self.rig.rest[self._skin]
+        middle = float(measuring_points(site)[0, 0])
+        falls = drop[self._skin] * (np.abs(places[:, 0] - middle) < _LID)
+        under = measuring_points(site.replace("AU45", "AU07"))[0]
+        nearest = np.argsort(np.linalg.norm(places - under, axis=1))[:_RIM]
+        return self._skin[falls > 0.85 * falls.max()], self._skin[nearest]
+
     def _find_lips(self) -> tuple[IntArray, IntArray]:
         """Vertices on the midline of the upper and the lower lip: the jaw carries the lower ones."""
-        drop = np.zeros(len(self._rig.rest))
-        indices, deltas = self._rig.shapes["jawOpen"]
-        drop[indices] = -deltas[:, 1] / self.movement("AU26", _dense(self._rig, "jawOpen"))
-        x, y, z = self._rig.rest[self._skin].T
+        drop = np.zeros(len(self.rig.rest))
+        indices, deltas = self.rig.shapes["jawOpen"]
+        drop[indices] = -deltas[:, 1] / self.movement("AU26", _dense(self.rig, "jawOpen"))
+        x, y, z = self.rig.rest[self._skin].T
         middle = (np.abs(x) < 0.03) & (z > 1.42) & (y > 6.45) & (y < 6.8)
         carried = drop[self._skin]
         return self._skin[middle & (carried < 0.16)], self._skin[middle & (carried > 0.5)]
@@ -172,16 +196,16 @@ def measure(rig: Rig) -> dict[str, float]:
     return moved
 
 
-def weights_for(rig: Rig, identity: Identity, intensities: Mapping[str, float]) -> dict[str, float]:
-    """Weights of a rig's shapes that give these site intensities on this identity; AU25 is left out (it is measured)."""
-    moved = table().movement[rig.name]
+def weights_for(ruler: Ruler, identity: Identity, intensities: Mapping[str, float]) -> dict[str, float]:
+    """Weights of a rig's shapes that give these site intensities on an identity; AU25 is left out (it is measured)."""
+    moved = table().movement[ruler.rig.name]
     weights: dict[str, float] = {}
-    for site, mixed in shapes_of(rig).items():
+    for site, mixed in shapes_of(ruler.rig).items():
         level = intensities.get(site, 0.0) / MAX_INTENSITY
         if level <= 0:
             continue
         au = site[:4]
-        weight = level if au == CLOSURE else level * full_scale(au) * identity.eye_distance / moved[site]
+        most = ruler.closing(identity, site) if au == CLOSURE else full_scale(au) * identity.eye_distance / moved[site]
         for shape, share in mixed.items():
-            weights[shape] = weights.get(shape, 0.0) + weight * share
+            weights[shape] = weights.get(shape, 0.0) + level * most * share
     return weights

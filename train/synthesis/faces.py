@@ -119,7 +119,7 @@ class FaceFactory:
         """
         rig, identity = person.rig, person.identity
         drawn = dict(draw(rng) if intensities is None else intensities)
-        weights = weights_for(rig, identity, drawn)
+        weights = weights_for(self._rulers[rig.name], identity, drawn)
         parted = lip_part_weights(rng, drawn.get("AU25", 0.0))
         others = distractors(rng) if intensities is None else {}
         scene = scene or draw_scene(rng)
@@ -127,7 +127,7 @@ class FaceFactory:
             for name, weight in more.items():
                 weights[name] = weights.get(name, 0.0) + weight
         positions = pose(rig, identity, weights)
-        labels = measured(self._rulers[rig.name], rig, identity, positions, drawn, weights)
+        labels = measured(self._rulers[rig.name], identity, positions, drawn, weights)
         shown = dict(zip(SITES, map(float, labels), strict=True))
         picture = self._renderers[rig.name].render(identity, positions, person.look, scene, shown)
         return Face(picture, labels, person, scene)

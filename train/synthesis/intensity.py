@@ -10,7 +10,7 @@ from dsrfau_edge.action_units import ALL_AUS, MAX_INTENSITY, sites_of
 
 from .calibration import Ruler, full_scale, table
 from .meshes import FloatArray
-from .rigs.base import Identity, Rig
+from .rigs.base import Identity
 
 SITES = tuple(site.name for site in sites_of(ALL_AUS))
 _LID_DEGREES = 35.0  # of gaze that move the lids by a whole shape
@@ -18,14 +18,13 @@ _LID_DEGREES = 35.0  # of gaze that move the lids by a whole shape
 
 def measured(
     ruler: Ruler,
-    rig: Rig,
     identity: Identity,
     positions: FloatArray,
     intensities: Mapping[str, float],
     weights: Mapping[str, float],
 ) -> FloatArray:
     """Labels `[S]` in the order of `SITES`: the driven intensities, AU25 and AU26 as the mesh has them in the end."""
-    jaw = weights.get("jawOpen", 0.0) * table().movement[rig.name]["AU26"] / identity.eye_distance
+    jaw = weights.get("jawOpen", 0.0) * table().movement[ruler.rig.name]["AU26"] / identity.eye_distance
     labels = {
         **intensities,
         "AU25": ruler.lip_gap(identity, positions) / full_scale("AU25") * MAX_INTENSITY,

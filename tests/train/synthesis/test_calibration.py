@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 
 import numpy as np
@@ -36,7 +37,7 @@ def test_an_intensity_is_the_same_movement_on_every_identity(
 ) -> None:
     for seed in (1, 2):
         person = rig.identity("someone", np.random.default_rng(seed))
-        moved = pose(rig, person, weights_for(rig, person, {site: level})) - person.neutral
+        moved = pose(rig, person, weights_for(ruler, person, {site: level})) - person.neutral
         found = ruler.movement(site, moved) / person.eye_distance
         assert found == pytest.approx(level / 5 * full_scale(site[:4]), rel=0.02)
 
@@ -57,15 +58,23 @@ def test_every_rig_has_every_site() -> None:
         assert set(table().shapes[rig]) == set(table().movement[rig]) == {*_DRIVEN, "AU45_left", "AU45_right"}
 
 
-def test_a_closed_eye_is_closed(rig: MakeHumanRig) -> None:
-    person = rig.identity("someone", np.random.default_rng(3))
-    assert weights_for(rig, person, {"AU45_left": 5.0}) == {"eyeBlinkLeft": 1.0}
+def test_five_is_where_the_lids_meet(rig: MakeHumanRig, ruler: Ruler) -> None:
+    """Wider eyes have further to close."""
+    for seed in range(4):
+        person = rig.identity("someone", np.random.default_rng(seed))
+        weight = weights_for(ruler, person, {"AU45_left": 5.0})["eyeBlinkLeft"]
+        assert 0.25 < weight < 0.9
+        wide = pose(rig, person, {"eyeWideLeft": 1.0})
+        wider = dataclasses.replace(person, neutral=wide)
+        assert weights_for(ruler, wider, {"AU45_left": 5.0})["eyeBlinkLeft"] > weight
+        half = weights_for(ruler, person, {"AU45_left": 2.5})["eyeBlinkLeft"]
+        assert half == pytest.approx(weight / 2)
 
 
-def test_one_side_moves_one_side(rig: MakeHumanRig) -> None:
+def test_one_side_moves_one_side(rig: MakeHumanRig, ruler: Ruler) -> None:
     person = rig.identity("someone", np.random.default_rng(0))
     for site in ("AU12_left", "AU01_left", "AU04_left"):
-        moved = pose(rig, person, weights_for(rig, person, {site: 4.0})) - person.neutral
+        moved = pose(rig, person, weights_for(ruler, person, {site: 4.0})) - person.neutral
         left, right = rig.rest[:, 0] > 0.15, rig.rest[:, 0] < -0.15
         assert np.abs(moved[left]).max() > 8 * np.abs(moved[right]).max()
 

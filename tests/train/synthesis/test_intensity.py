@@ -22,8 +22,8 @@ def test_lips_are_closed_at_rest_and_part_with_the_jaw() -> None:
     ruler = Ruler(rig)
     person = rig.identity("someone", np.random.default_rng(0))
     assert ruler.lip_gap(person, person.neutral) == 0
-    weights = weights_for(rig, person, {"AU26": 4.0})
-    values = measured(ruler, rig, person, pose(rig, person, weights), {"AU26": 4.0}, weights)
+    weights = weights_for(ruler, person, {"AU26": 4.0})
+    values = measured(ruler, person, pose(rig, person, weights), {"AU26": 4.0}, weights)
     labels = dict(zip(SITES, values, strict=True))
     assert labels["AU26"] == pytest.approx(4.0, abs=0.01)
     assert labels["AU25"] > 2
