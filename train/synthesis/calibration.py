@@ -1,9 +1,9 @@
 """What 0 to 5 means as movement: one table for every rig and identity, and the code that measures it.
 
 An intensity is a movement: at 5 the skin at an AU's measuring points moves by `full_scale` distances between the eye
-centres, and linearly less below. Movement is the length of the mean displacement of the skin around a point, under a
-Gaussian as wide as a fingertip, the mean over an AU's points. `calibration.json` holds the full scales, the points
-(FaceMesh's numbers), which shapes of a rig make an AU, and how far they move it at weight 1; `measure` makes the last.
+centres, and linearly less below. Movement is the mean displacement of the skin around a point, under a Gaussian as wide
+as a fingertip, the mean over an AU's points. `calibration.json` holds the full scales, the points (FaceMesh's numbers),
+which shapes of a rig make an AU, and how far they move it at weight 1; `measure` makes the last.
 
 Two AUs are measured otherwise: AU25 is the gap between the lips, AU45 the share of the eye's opening that is closed.
 
@@ -34,7 +34,7 @@ from .rigs.registration import landmark_vertices
 GAP, CLOSURE = "AU25", "AU45"
 _LID = 0.08  # half width of the middle of an eye, decimetres
 _RIM = 3  # vertices of a lower lid's rim
-_FINGERTIP = 0.03  # decimetres, standard deviation of a measuring point
+_FINGERTIP = 0.045  # decimetres, standard deviation of a measuring point
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +114,8 @@ class Ruler:
 
     def movement(self, site: str, displacement: FloatArray) -> float:
         """Movement at a site of displacements `[V, 3]`, in their unit."""
-        return float(
-            np.mean([np.linalg.norm(weights @ displacement[indices]) for indices, weights in self._around[site]])
-        )
+        around = self._around[site]
+        return float(np.mean([weights @ np.linalg.norm(displacement[indices], axis=1) for indices, weights in around]))
 
     def lip_gap(self, identity: Identity, positions: FloatArray) -> float:
         """How far the lips are parted beyond the identity's rest, in eye distances (never negative)."""
@@ -133,8 +132,12 @@ class Ruler:
         travel = np.zeros_like(self.rig.rest)
         indices, deltas = field(self.rig, site)
         travel[indices] = deltas
-        opening = float(identity.neutral[upper, 1].mean() - identity.neutral[lower, 1].mean())
-        return max(opening, 0.0) / float(travel[lower, 1].mean() - travel[upper, 1].mean())
+        return self.opening(identity.neutral, site) / float(travel[lower, 1].mean() - travel[upper, 1].mean())
+
+    def opening(self, positions: FloatArray, site: str) -> float:
+        """Distance between the lids of an eye, decimetres (never negative)."""
+        upper, lower = self._lids[site]
+        return max(0.0, float(positions[upper, 1].mean() - positions[lower, 1].mean()))
 
     def _find_lids(self, site: str) -> tuple[IntArray, IntArray]:
         """Vertices on the rims of the upper and the lower lid, around the middle of the eye."""

@@ -41,7 +41,7 @@ def lip_part_weights(rng: np.random.Generator, level: float) -> dict[str, float]
 
 
 def gaze_weights(yaw: float, pitch: float) -> dict[str, float]:
-    """Shapes of the lids that go with where the eyes look (degrees to the person's left and down); it is no AU and has no label."""
+    """Shapes of the lids that go with a gaze, degrees to the person's left and down; it is no AU and has no label."""
     across, up = yaw / _LID_DEGREES, -pitch / _LID_DEGREES
     shares = {
         "eyeLookUpLeft": up, "eyeLookUpRight": up, "eyeLookDownLeft": -up, "eyeLookDownRight": -up,

@@ -38,6 +38,8 @@ class Rig(Protocol):
     licence: str
     #: "skin", "eyes", "teeth", "tongue"; texture coordinates are those of MakeHuman's skin textures.
     surfaces: Mapping[str, Surface]
+    #: `[V, 3]` the mean head of the rig, eyes where the canonical head has them.
+    neutral: FloatArray
     #: `[V, 3]` where each vertex lies on the canonical head.
     rest: FloatArray
     #: Vertices of the left and of the right eyeball.

@@ -68,6 +68,7 @@ class MakeHumanRig:
         self._folder = folder or data_folder()
         mesh = read_obj(self._folder / "mpfb2/3dobjs/base.obj")
         self.rest: FloatArray = mesh.positions
+        self.neutral = self.rest
         body = mesh.groups["body"]
         head = body[(self.rest[body[:, :, 0], 1] > _FLOOR).all(1)]
         groups = {"skin": head, "tongue": mesh.groups["helper-tongue"]}
