@@ -33,7 +33,7 @@ def pack_ict(*, checkout: Path, output: Path) -> None:
 @click.option("--landmarks", is_flag=True, help="Find FaceMesh's points on the rigs' neutral heads again (renders).")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON, in the form of the committed tables.")
 def calibrate(*, rigs: tuple[str, ...], people: int, landmarks: bool, as_json: bool) -> None:
-    """Measure the movement of every AU at weight 1 and compare it with the committed table; with two rigs, compare them.
+    """Measure what every AU moves at weight 1 and check the committed table; with two rigs, compare them.
 
     Exit code 4 where the table is not what the meshes say.
     """
