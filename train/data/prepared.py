@@ -153,7 +153,7 @@ def _read(folder: str | Path, index: ShardIndex, limit: int | None) -> list[Samp
             break
         read.append(sample)
     if not read:
-        raise DataError(f"{folder} holds no samples. Make some with `dsrfau-synth`.")
+        raise DataError(f"{folder} holds no samples. Make some with `dsrfau-synth render`.")
     return read
 
 

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
+import os
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dsrfau_edge.errors import DataError
+from dsrfau_edge.errors import DataError, UsageError
 from dsrfau_edge.train.data.shards import (
     Sample,
     ShardIndex,
     entry_of,
     iter_samples,
     read_index,
+    shards_for,
+    store,
     write_index,
     write_shard,
 )
@@ -73,3 +79,67 @@ def test_defects_are_named(tmp_path: Path) -> None:
     (tmp_path / "index.json").write_text('{"schema": 99}')
     with pytest.raises(DataError, match="schema 99"):
         read_index(tmp_path)
+
+
+def _with_landmarks() -> list[Sample]:
+    points = np.linspace(0, 160, 936, dtype=np.float16).reshape(468, 2)
+    first, second, third = _samples()
+    return [replace(first, landmarks=points), second, replace(third, landmarks=points + 1)]
+
+
+def test_landmarks_are_read_only_when_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = write_shard(tmp_path, "a.tar", _with_landmarks())
+    index = ShardIndex("test", ("AU12", "AU25"), ("AU12_left", "AU25"), 160, 128, {}, "none", (entry,))
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        assert tar.getnames()[:3] == ["00000000.jpg", "00000000.json", "00000000.npy"]
+    for read, made in zip(iter_samples(tmp_path, index, landmarks=True), _with_landmarks(), strict=True):
+        assert (read.key, read.image) == (made.key, made.image)
+        if made.landmarks is None:
+            assert read.landmarks is None
+        else:
+            assert read.landmarks is not None
+            assert read.landmarks.dtype == np.float16
+            np.testing.assert_array_equal(read.landmarks, made.landmarks)
+    monkeypatch.delattr(np.lib.format, "read_array")  # training needs none of it
+    assert [sample.landmarks for sample in iter_samples(tmp_path, index)] == [None] * 3
+
+
+def test_workers_take_disjoint_shards_that_are_the_whole(tmp_path: Path) -> None:
+    index = _write(tmp_path)
+    entries = tuple(write_shard(tmp_path, f"shard-{number:06d}.tar", _samples(number + 1)) for number in range(5))
+    index = replace(index, shards=entries)
+    shares = [shards_for(index, rank, 2) for rank in range(2)]
+    assert sorted(shares[0] + shares[1]) == [entry.file for entry in entries]
+    counts = [len(list(iter_samples(tmp_path, index, share))) for share in shares]
+    assert counts == [1 + 3 + 5, 2 + 4]
+    with pytest.raises(UsageError, match="no worker 2 of 2"):
+        shards_for(index, 2, 2)
+    with pytest.raises(DataError, match="too few for 6 workers"):
+        shards_for(index, 0, 6)
+
+
+def test_the_index_says_how_much_there_is_and_an_older_one_is_read(tmp_path: Path) -> None:
+    index = _write(tmp_path)
+    path = tmp_path / "index.json"
+    raw = json.loads(path.read_text())
+    size = (tmp_path / index.shards[0].file).stat().st_size
+    assert raw["total"] == {"samples": 3, "identities": 2, "bytes": size}
+    assert raw["shards"][0].pop("size") == size
+    del raw["total"]
+    path.write_text(json.dumps(raw))
+    assert read_index(tmp_path).shards[0].size is None
+    assert len(list(iter_samples(tmp_path))) == 3
+
+
+def test_a_full_disk_is_named_and_leaves_nothing(tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    (tmp_path / f"a.tar.{os.getpid()}.part").symlink_to("/dev/full")
+    with pytest.raises(DataError, match=r"a\.tar cannot be written: No space left.*Free some space"):
+        write_shard(tmp_path, "a.tar", _samples())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_takes_no_files_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be written: .*another folder"):
+        store(tmp_path / "missing" / "a.tar", b"")
