@@ -33,6 +33,7 @@ $(VENV)/.full: $(VENV)/.demo
 	$(PIP) $(TORCH)
 	$(PIP) -e ".[export,train,synth,dev]"
 	$(PIP) --no-deps "anny==0.6.2"
+	@$(PIP) "ray>=2.40" || echo "== no ray for this platform: its tests skip"
 	@$(PIP) "tensorrt-rtx>=1.3" || echo "== no tensorrt-rtx for this platform: its tests skip"
 	@touch $@
 
@@ -62,7 +63,7 @@ bench: $(VENV)/.demo
 
 # ASSETS: a MakeHuman asset folder (CC0) with skins/, eyebrows/, eyelashes/, hair/; procedural looks without it.
 student: $(VENV)/.full
-	$(BIN)/dsrfau-synth --count 10560 --seed 0 -o runs/faces $(if $(ASSETS),--assets "$(ASSETS)")
+	$(BIN)/dsrfau-synth render --count 10560 --seed 0 -o runs/faces $(if $(ASSETS),--assets "$(ASSETS)")
 	$(BIN)/dsrfau-train all --data runs/faces -o runs/student --preset cpu-small
 	$(BIN)/dsrfau-export runs/student/student --target onnx --precision fp32 --dynamic-batch -o runs/student.dsrfau --overwrite
 

@@ -1,156 +1,147 @@
-"""Sets of rendered faces: shards made by worker processes, the same bytes whatever their number, resumable."""
+"""Sets of rendered faces: the same bytes whatever the engine and the number of workers, resumable."""
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
-import multiprocessing
-import os
-import signal
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
-
-import cv2
+from typing import Any
 
 from dsrfau_edge.action_units import ALL_AUS
-from dsrfau_edge.errors import DataError, DsrfauError
+from dsrfau_edge.errors import DataError
 from dsrfau_edge.face.alignment import DEFAULT_TEMPLATE
 
-from ..data.shards import INDEX_NAME, ShardEntry, ShardIndex, crop_side, entry_of, write_index, write_shard
-from .faces import FaceFactory
+from ..data.shards import INDEX_NAME, ShardEntry, ShardIndex, crop_side, entry_of, store, unwritable, write_index
+from .engines import Engine, local_engine, shard_name
 from .intensity import SITES
-from .rigs.makehuman import NAME, MakeHumanRig
+from .plan import Plan, fingerprint
+from .rigs import licence_of
 
-SHARD = 480
+__all__ = ["Plan", "produce"]
+
 _PLAN = "plan.json"
+_ASSETS_LICENCE = "MakeHuman assets: CC0 1.0"
+_logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a set is made of; equal plans give equal bytes."""
-
-    count: int
-    seed: int
-    input_size: int = 128
-    per_identity: int = 6
-    assets: str | None = None
-
-    @property
-    def shards(self) -> int:
-        """Number of shards."""
-        return -(-self.count // SHARD)
+def _ignore(count: int) -> None:
+    del count
 
 
-def produce(plan: Plan, folder: Path, *, workers: int, on_shard: Callable[[ShardEntry], None]) -> ShardIndex:
+def produce(
+    plan: Plan,
+    folder: Path,
+    *,
+    engine: Engine | None = None,
+    on_found: Callable[[int], None] = _ignore,
+    on_faces: Callable[[int], None] = _ignore,
+) -> ShardIndex:
     """Render the shards that are not there yet and write the index.
 
     Args:
         plan: what to render.
         folder: where to; a folder begun with another plan is refused.
-        workers: processes; each has its own context.
-        on_shard: told every shard that is there, at once for those of an earlier run.
+        engine: where it is rendered; on this machine by default.
+        on_found: told the number of faces that an earlier run left.
+        on_faces: told the number of faces rendered since the last time.
 
     Raises:
-        DataError: the folder holds another set.
-        RuntimeUnavailable: rig or OpenGL are missing.
+        DataError: the folder holds another set or cannot be written to, or files to render from are missing.
+        RuntimeUnavailable: a rig, OpenGL or the engine is missing.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    _claim(plan, folder)
-    for stale in folder.glob("*.part"):  # of a run that was killed
-        stale.unlink()
+    plan = plan.absolute()
+    notes = _claim(plan, folder)
+    done = _finished(plan, folder)
+    on_found(sum(entry.count for entry in done.values()))
+    missing = [number for number in range(plan.shards) if number not in done]
+    if missing:
+        with contextlib.closing((engine or local_engine())(plan, missing, on_faces)) as rendering:  # type: ignore[type-var]
+            for rendered in rendering:
+                _note_versions(folder, notes, rendered.made_with)
+                store(folder / rendered.shard.entry.file, rendered.shard.content)
+                done[rendered.number] = rendered.shard.entry
+    index = _index(plan, tuple(done[number] for number in sorted(done)), notes)
+    write_index(folder, index)
+    return index
+
+
+def _claim(plan: Plan, folder: Path) -> dict[str, Any]:
+    """Begin or continue in a folder; what its plan's file says."""
+    path = folder / _PLAN
+    wanted = json.loads(json.dumps(fingerprint(plan)))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.glob("*.part"):  # of a run that was killed
+            stale.unlink()
+        if path.is_file():
+            notes: dict[str, Any] = json.loads(path.read_bytes())
+            if notes.get("plan") != wanted:
+                raise DataError(
+                    f"{folder} holds a set made with other options or another version ({_PLAN}). "
+                    "Give another folder, or the same options."
+                )
+            return notes
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    except (ValueError, AttributeError) as error:
+        raise DataError(f"{path} cannot be read ({error}). Give another folder, or empty this one.") from error
+    if any(folder.glob("*.tar")) or (folder / INDEX_NAME).exists():
+        raise DataError(f"{folder} holds shards that were not begun here (no {_PLAN}). Give another folder.")
+    notes = {"plan": wanted, "made_with": []}
+    store(path, json.dumps(notes, indent=1).encode())
+    return notes
+
+
+def _finished(plan: Plan, folder: Path) -> dict[int, ShardEntry]:
     done: dict[int, ShardEntry] = {}
     for number in range(plan.shards):
-        path = folder / _file(number)
+        path = folder / shard_name(number)
         if path.is_file():
             done[number] = entry_of(path)
-            on_shard(done[number])
-    missing = [number for number in range(plan.shards) if number not in done]
-    for number, entry in _render(plan, folder, missing, workers):
-        done[number] = entry
-        on_shard(entry)
-    index = ShardIndex(
+            if done[number].count != len(plan.faces(number)):
+                raise DataError(
+                    f"{path} holds {done[number].count} faces where {len(plan.faces(number))} belong. Delete it; the "
+                    "same command makes it again."
+                )
+    return done
+
+
+def _note_versions(folder: Path, notes: dict[str, Any], made_with: Mapping[str, str]) -> None:
+    """Keep what the shards are made with beside the plan, where a run that continues finds it."""
+    known: list[dict[str, str]] = notes["made_with"]
+    if dict(made_with) in known:
+        return
+    if known:
+        _logger.warning(
+            "Some shards are made with other versions or another graphics driver (%s) than others: the set is good, "
+            "but a run on one machine may give other bytes.",
+            ", ".join(f"{key} {value}" for key, value in made_with.items()),
+        )
+    known.append(dict(made_with))
+    store(folder / _PLAN, json.dumps(notes, indent=1).encode())
+
+
+def _index(plan: Plan, shards: tuple[ShardEntry, ...], notes: Mapping[str, Any]) -> ShardIndex:
+    licences = [licence_of(spec) for spec in plan.specs] + ([_ASSETS_LICENCE] if plan.assets else [])
+    return ShardIndex(
         kind="rendered",
         aus=ALL_AUS,
         sites=SITES,
         crop_size=crop_side(plan.input_size),
         input_size=plan.input_size,
         template=DEFAULT_TEMPLATE.to_dict(),
-        licence=MakeHumanRig.licence + ("; MakeHuman assets: CC0 1.0" if plan.assets else ""),
-        shards=tuple(done[number] for number in sorted(done)),
-        generator={"rig": NAME, **{key: value for key, value in asdict(plan).items() if key != "assets"}},
+        licence="; ".join(dict.fromkeys(licences)),
+        shards=shards,
+        generator={
+            "rigs": [spec.name for spec in plan.specs],
+            "count": plan.count,
+            "seed": plan.seed,
+            "input_size": plan.input_size,
+            "per_identity": plan.per_identity,
+            "assets": notes["plan"]["assets"],
+            "version": notes["plan"]["version"],
+            "made_with": notes["made_with"],
+        },
     )
-    write_index(folder, index)
-    return index
-
-
-def _claim(plan: Plan, folder: Path) -> None:
-    path = folder / _PLAN
-    content = json.dumps(_fingerprint(plan), indent=1).encode()
-    if path.is_file():
-        if path.read_bytes() != content:
-            raise DataError(
-                f"{folder} holds a set made with other options or another version ({_PLAN}). "
-                "Give another folder, or the same options."
-            )
-        return
-    if any(folder.glob("*.tar")) or (folder / INDEX_NAME).exists():
-        raise DataError(f"{folder} holds shards that were not begun here (no {_PLAN}). Give another folder.")
-    part = path.with_suffix(".part")
-    part.write_bytes(content)
-    part.replace(path)
-
-
-def _fingerprint(plan: Plan) -> dict[str, object]:
-    """What decides a set's bytes: the options, the assets by name and size, and the code and tables of this version."""
-    here = Path(__file__).parent
-    code = sorted([*here.glob("*.py"), *here.glob("*.json"), *here.glob("shaders/*")])
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
-    root = Path(plan.assets) if plan.assets else None
-    listing = sorted((str(path.relative_to(root)), path.stat().st_size) for path in root.rglob("*.*")) if root else []
-    assets = hashlib.sha256(repr(listing).encode()).hexdigest() if root else None
-    return {**asdict(plan), "assets": assets, "shard": SHARD, "version": digest}
-
-
-def _file(number: int) -> str:
-    return f"shard-{number:06d}.tar"
-
-
-def _render(plan: Plan, folder: Path, numbers: list[int], workers: int) -> Iterator[tuple[int, ShardEntry]]:
-    if not numbers:
-        return
-    # Software OpenGL would start a thread per core in every worker.
-    os.environ.setdefault("LP_NUM_THREADS", "1")
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(numbers)), context, _start) as pool:
-        try:
-            for future in as_completed([pool.submit(_shard, plan, folder, number) for number in numbers]):
-                yield future.result()
-        except BrokenProcessPool as error:
-            raise DsrfauError(
-                "A rendering process died, most likely for want of memory or in the graphics driver. Give fewer "
-                "--workers; the same command continues with the shards that are missing."
-            ) from error
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _start() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends a worker at once and without a traceback
-
-
-@lru_cache(maxsize=1)
-def _factory(plan: Plan) -> FaceFactory:
-    """A worker's rig and context, made at its first shard."""
-    cv2.setNumThreads(1)
-    assets = Path(plan.assets) if plan.assets else None
-    return FaceFactory(seed=plan.seed, input_size=plan.input_size, assets=assets, per_identity=plan.per_identity)
-
-
-def _shard(plan: Plan, folder: Path, number: int) -> tuple[int, ShardEntry]:
-    first = number * SHARD
-    faces = range(first, min(first + SHARD, plan.count))
-    return number, write_shard(folder, _file(number), map(_factory(plan).sample, faces))

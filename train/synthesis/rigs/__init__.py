@@ -34,6 +34,14 @@ class RigSpec:
         return cls(name, str(Path(source).resolve()) if source else None)
 
 
+def licence_of(spec: RigSpec) -> str:
+    """A rig's licence, without reading its data."""
+    from .ict import IctRig
+    from .makehuman import MakeHumanRig
+
+    return MakeHumanRig.licence if spec.name == "makehuman" else IctRig.licence
+
+
 def open_rig(spec: RigSpec) -> Rig:
     """Read a rig (one or two seconds).
 

@@ -1,0 +1,278 @@
+"""Where shards are rendered: in processes of this machine, or on the machines of a Ray cluster.
+
+An engine renders shards and hands their bytes back; whoever asked writes them. Nothing but that one writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import socket
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from dsrfau_edge.errors import DataError, DsrfauError, RuntimeUnavailable
+
+from ..data.shards import PackedShard, Sample, pack_shard
+from .faces import FaceFactory
+from .plan import Plan, fingerprint, made_with
+
+_RETRIES = 3
+_RAY_MEMORY = 512 << 20  # bytes of the local cluster's object store
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A shard, its number, and what it was made with."""
+
+    number: int
+    shard: PackedShard
+    made_with: Mapping[str, str]
+
+
+#: Renders the shards of these numbers in any order, and calls with the number of faces that were finished meanwhile.
+Engine = Callable[[Plan, Sequence[int], Callable[[int], None]], Iterator[Rendered]]
+
+
+def shard_name(number: int) -> str:
+    """File of a shard."""
+    return f"shard-{number:06d}.tar"
+
+
+def render_shard(plan: Plan, number: int, on_face: Callable[[], None] = lambda: None) -> Rendered:
+    """Render one shard in this process."""
+    os.environ.setdefault("LP_NUM_THREADS", "1")  # software OpenGL would start a thread per core in every worker
+    versions = made_with()
+    factory = _factory(plan)
+
+    def samples() -> Iterator[Sample]:
+        for face in plan.faces(number):
+            yield factory.sample(face)
+            on_face()
+
+    return Rendered(number, pack_shard(shard_name(number), samples()), versions)
+
+
+@lru_cache(maxsize=1)
+def _factory(plan: Plan) -> FaceFactory:
+    """A worker's rigs and contexts, made at its first shard."""
+    cv2.setNumThreads(1)
+    assets = Path(plan.assets) if plan.assets else None
+    return FaceFactory(
+        seed=plan.seed,
+        input_size=plan.input_size,
+        assets=assets,
+        per_identity=plan.per_identity,
+        rigs=plan.specs,
+    )
+
+
+def local_engine(workers: int | None = None) -> Engine:
+    """Processes of this machine, one per core by default; none of them outlives the rendering."""
+    return lambda plan, numbers, on_faces: _local(plan, numbers, on_faces, workers or os.cpu_count() or 1)
+
+
+def ray_engine(workers: int | None = None, address: str | None = None) -> Engine:
+    """Tasks on a Ray cluster.
+
+    Args:
+        workers: shards in work at a time; as many as the cluster has cores by default.
+        address: a cluster's (`HOST:6379`, `auto`); None starts one on this machine.
+    """
+    return lambda plan, numbers, on_faces: _ray(plan, numbers, on_faces, workers, address)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: Exception
+    trace: str
+
+
+def _work(connection: Connection, plan: Plan) -> None:
+    """Render what is asked for until the other end closes: that of a parent which was killed does, too."""
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            number = connection.recv()
+            result: Rendered | _Failure
+            try:
+                result = render_shard(plan, number, lambda: connection.send(None))
+            except Exception as error:  # whatever it is, the parent says it
+                trace = traceback.format_exc()
+                result = _Failure(error if _travels(error) else RuntimeError(trace), trace)
+            connection.send(result)
+
+
+def _travels(error: Exception) -> bool:
+    try:
+        return isinstance(pickle.loads(pickle.dumps(error)), type(error))
+    except Exception:  # pickling runs the exception's own code
+        return False
+
+
+def _local(plan: Plan, numbers: Sequence[int], on_faces: Callable[[int], None], workers: int) -> Iterator[Rendered]:
+    waiting = deque(numbers)
+    crew: list[tuple[Connection, Any]] = []
+    try:
+        crew.extend(_hire(plan) for _ in range(min(workers, len(waiting))))
+        for connection, _ in crew:
+            _ask(connection, waiting.popleft())
+        busy = [connection for connection, _ in crew]
+        while busy:
+            ready = wait(busy)
+            for connection in [one for one in busy if one in ready]:
+                message = _answer(connection)
+                if message is None:
+                    on_faces(1)
+                    continue
+                if waiting:
+                    _ask(connection, waiting.popleft())
+                else:
+                    busy.remove(connection)
+                yield message
+    finally:
+        for connection, process in crew:
+            process.kill()  # it has nothing to put in order: it writes no file
+            connection.close()
+        for _, process in crew:
+            process.join()
+
+
+def _hire(plan: Plan) -> tuple[Connection, Any]:
+    """A worker. Ctrl-C, which a terminal sends to all processes, is the parent's to deal with."""
+    context = multiprocessing.get_context("spawn")
+    mine, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, plan), daemon=True)
+    masks = hasattr(signal, "pthread_sigmask")
+    if masks:
+        from multiprocessing import resource_tracker
+
+        resource_tracker.ensure_running()  # starting it would lift the mask
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        process.start()
+    finally:
+        if masks:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()
+    return mine, process
+
+
+def _ask(connection: Connection, number: int) -> None:
+    with contextlib.suppress(ConnectionError):  # then its answer is the end of the line
+        connection.send(number)
+
+
+def _answer(connection: Connection) -> Rendered | None:
+    try:
+        message = connection.recv()
+    except (EOFError, ConnectionError) as error:
+        raise DsrfauError(
+            "A rendering process died, most likely for want of memory or in the graphics driver. Give fewer "
+            "--workers; the same command continues with the shards that are missing."
+        ) from error
+    if isinstance(message, _Failure):
+        raise message.error from RuntimeError(f"in a rendering process:\n{message.trace}")
+    assert message is None or isinstance(message, Rendered)
+    return message
+
+
+def _ray(
+    plan: Plan, numbers: Sequence[int], on_faces: Callable[[int], None], workers: int | None, address: str | None
+) -> Iterator[Rendered]:
+    ray = _import_ray()
+    mine = not ray.is_initialized()
+    if mine:
+        _connect(ray, workers, address)
+    in_flight: set[Any] = set()
+    try:
+        task = ray.remote(num_cpus=1, max_retries=_RETRIES, max_calls=0)(_on_a_machine)
+        slots = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        waiting, wanted = deque(numbers), fingerprint(plan)
+        while waiting or in_flight:
+            while waiting and len(in_flight) < slots:  # never more, that this process's memory stays as it is
+                in_flight.add(task.remote(plan, waiting.popleft(), wanted))
+            ready = ray.wait(list(in_flight), num_returns=1)[0][0]
+            result = ray.get(ready)
+            in_flight.remove(ready)
+            if isinstance(result, DsrfauError):
+                raise result
+            on_faces(result.shard.entry.count)
+            yield result
+    except ray.exceptions.RayError as error:
+        raise DsrfauError(
+            f"Ray could not render a shard: {str(error).strip().splitlines()[-1]}. See that every machine has this "
+            "version of dsrfau-edge and memory to spare; the same command continues with the shards that are missing."
+        ) from error
+    finally:
+        for reference in in_flight:
+            with contextlib.suppress(Exception):  # of a cluster that is gone
+                ray.cancel(reference, force=True)
+        if mine:
+            ray.shutdown()
+
+
+def _on_a_machine(plan: Plan, number: int, wanted: Mapping[str, object]) -> Rendered | DsrfauError:
+    """Render a shard where the files and the code are those of the driver's machine."""
+    try:
+        found = _fingerprint_here(plan)
+        if found != wanted:
+            differing = ", ".join(key for key in wanted if found.get(key) != wanted[key])
+            return DataError(
+                f"The machine {socket.gethostname()} has other files than this one ({differing}). Install the same "
+                "version everywhere, and put assets and rig files under the same path."
+            )
+        return render_shard(plan, number)
+    except DsrfauError as error:
+        return type(error)(f"On the machine {socket.gethostname()}: {error}")
+
+
+@lru_cache(maxsize=1)
+def _fingerprint_here(plan: Plan) -> dict[str, object]:
+    return fingerprint(plan)
+
+
+def _import_ray() -> Any:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anybody
+    try:
+        import ray
+    except ImportError as error:
+        raise RuntimeUnavailable(
+            'The engine `ray` needs Ray, which is not installed. Install it: `pip install "dsrfau-edge[synth,ray]"`.'
+        ) from error
+    return ray
+
+
+def _connect(ray: Any, workers: int | None, address: str | None) -> None:
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is None:
+        cores = workers or os.cpu_count() or 1
+        ray.init(
+            address="local",
+            num_cpus=cores,
+            object_store_memory=_RAY_MEMORY,
+            include_dashboard=False,
+            _node_ip_address="127.0.0.1",
+            **quiet,
+        )
+        return
+    try:
+        host, _, port = address.rpartition("://")[2].rpartition(":")
+        if port.isdigit():  # Ray itself tries for minutes, and ends the process
+            socket.create_connection((host, int(port)), timeout=5).close()
+        ray.init(address=address, **quiet)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RuntimeUnavailable(
+            f"No Ray cluster answers at {address} ({error}). Start one with `ray start --head`, or leave out "
+            "--ray-address to use this machine."
+        ) from error
