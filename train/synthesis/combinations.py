@@ -41,7 +41,8 @@ _NEUTRAL = 0.06  # share of resting faces
 _CLOSED_LIPS = ("AU23", "AU24", "AU28")
 #: Units without a label of ours that move faces all the same, so that the network learns to leave them alone.
 _DISTRACTORS = (
-    "cheekPuff",
+    "cheekPuffLeft",
+    "cheekPuffRight",
     "jawForward",
     "jawLeft",
     "jawRight",

@@ -19,15 +19,17 @@ from dsrfau_edge.face.landmarks import FaceMesh, Roi
 from ..data.shards import MARGIN, Sample, crop_side
 from .calibration import Ruler, weights_for
 from .combinations import distractors, draw
+from .graphics import Device
 from .intensity import SITES, gaze_weights, lip_part_weights, measured
 from .looks import Look, Wardrobe
-from .renderer import EYE_DISTANCE_PX, Renderer
+from .renderer import Renderer
 from .rigs import RigSpec, open_rig
 from .rigs.base import Identity, Rig, eye_centres, pose
 from .scene import Scene, draw_scene
 
 _QUALITY = 95
 _TRIES = 8
+_SIDES = {128: 320, 256: 512}  # input → side of the picture that its crop is cut from
 _ROI_SIDE = 3.9  # of the region given to the mesh, in distances between the eyes on the picture
 
 
@@ -74,7 +76,8 @@ class FaceFactory:
         self._seed, self._size, self._per_identity = seed, input_size, per_identity
         self._rigs = [open_rig(spec) for spec in rigs]
         self._wardrobe = Wardrobe(assets)
-        self._renderers = {rig.name: Renderer(rig) for rig in self._rigs}
+        side, device = _SIDES[input_size], Device()
+        self._renderers = {rig.name: Renderer(rig, side, device=device) for rig in self._rigs}
         self._rulers = {rig.name: Ruler(rig) for rig in self._rigs}
         self._mesh = FaceMesh()
         self._known: tuple[int, Person] | None = None
@@ -140,9 +143,10 @@ class FaceFactory:
         eyes = eye_centres(rig, face.person.identity.neutral)
         left, right = renderer.project(face.person.identity, eyes, face.scene)
         angle = float(np.arctan2(left[1] - right[1], left[0] - right[0]))
-        middle = (left + right) / 2 + 0.55 * EYE_DISTANCE_PX * np.array([-np.sin(angle), np.cos(angle)])
-        middle += rng.normal(0, 0.04 * EYE_DISTANCE_PX, 2)
-        roi = Roi(float(middle[0]), float(middle[1]), _ROI_SIDE * EYE_DISTANCE_PX, angle)
+        ruler = renderer.eye_distance_px
+        middle = (left + right) / 2 + 0.55 * ruler * np.array([-np.sin(angle), np.cos(angle)])
+        middle += rng.normal(0, 0.04 * ruler, 2)
+        roi = Roi(float(middle[0]), float(middle[1]), _ROI_SIDE * ruler, angle)
         found = self._mesh.place(face.picture, roi)
         if found is None:
             return None
@@ -163,7 +167,7 @@ class FaceFactory:
             "pose": [round(angle, 1) for angle in (scene.yaw, scene.pitch, scene.roll)],
             "camera": {
                 "distance": round(scene.distance, 2),
-                "focal": round(EYE_DISTANCE_PX * scene.distance / identity.eye_distance, 1),
+                "focal": round(self._renderers[face.person.rig.name].focal(identity, scene), 1),
             },
             "box": [round(float(value), 1) for value in (*low, *(high - low))],
             "look": face.person.look.summary(),
@@ -174,4 +178,6 @@ class FaceFactory:
             "licence": face.person.rig.licence,
         }
         centres = site_centres(points, sites_of(ALL_AUS))
-        return Sample(f"{number:08d}", encoded, face.intensities, centres, identity.name, meta)
+        return Sample(
+            f"{number:08d}", encoded, face.intensities, centres, identity.name, meta, points.astype(np.float16)
+        )

@@ -39,8 +39,10 @@ def find_landmarks(rig: Rig, neutral: FloatArray) -> IntArray:
 def _look(rig: Rig, renderer: Renderer, person: Identity, seed: int) -> npt.NDArray[np.float64] | None:
     """Points `[468, 2]` on one picture, in eye distances from between the eyes, y up."""
     rng = np.random.default_rng(seed)
-    scene = replace(draw_scene(rng), yaw=0.0, pitch=0.0, roll=0.0, distance=60.0, gaze=(0.0, 0.0))
-    picture = renderer.render(person, person.neutral, Wardrobe(None).draw(person, rng), scene, {})
+    scene = replace(draw_scene(rng), yaw=0.0, pitch=0.0, roll=0.0, distance=60.0, gaze=(0.0, 0.0), occluder=None)
+    picture = renderer.render(
+        person, person.neutral, replace(Wardrobe(None).draw(person, rng), glasses=None), scene, {}
+    )
     eyes = renderer.project(person, eye_centres(rig, person.neutral), scene)
     ruler, middle = float(np.linalg.norm(eyes[0] - eyes[1])), eyes.mean(0)
     roi = Roi(float(middle[0]), float(middle[1] + 0.55 * ruler), _ROI_SIDE * ruler, 0.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,20 +12,28 @@ import numpy.typing as npt
 
 from dsrfau_edge.errors import DataError
 
-from .meshes import Binding, Surface, read_binding, read_obj, surface
+from .accessories import Glasses, draw_glasses
+from .complexion import BEARDS, Brow, Complexion
+from .meshes import Binding, FloatArray, Surface, read_binding, read_obj, surface
 from .rigs.base import Identity
+from .rigs.makehuman import data_folder
+from .wrinkles import Creases
 
 Colour = tuple[float, float, float]  # linear RGB
 _TEXTURE_SIDE = 1024
-_SKIN_TONES: dict[str, tuple[Colour, Colour]] = {
-    "african": ((0.10, 0.045, 0.025), (0.34, 0.19, 0.12)),
-    "asian": ((0.42, 0.26, 0.17), (0.72, 0.52, 0.40)),
-    "caucasian": ((0.45, 0.27, 0.19), (0.82, 0.60, 0.50)),
-}
+#: Skin from light to dark, and the stretch of it in which an ancestry lies.
+_SKIN: tuple[Colour, ...] = (
+    (0.88, 0.66, 0.54), (0.78, 0.53, 0.40), (0.58, 0.36, 0.24), (0.36, 0.20, 0.125), (0.18, 0.095, 0.060),
+    (0.070, 0.038, 0.026),
+)  # fmt: skip
+_STRETCH = {"caucasian": (0.0, 0.40), "asian": (0.12, 0.50), "african": (0.52, 1.0)}
 _HAIR: tuple[Colour, ...] = (
     (0.012, 0.010, 0.009), (0.03, 0.018, 0.012), (0.09, 0.045, 0.022), (0.22, 0.12, 0.05),
     (0.45, 0.30, 0.14), (0.28, 0.09, 0.03), (0.40, 0.39, 0.38), (0.62, 0.61, 0.60),
 )  # fmt: skip
+#: The hairline of drawn hair: depth (z) and height (y) on the canonical head, from the nape to the forehead.
+_HAIRLINE = ((-0.4, 0.0, 0.2, 0.35, 0.55, 0.68, 1.0, 1.36), (6.55, 6.78, 7.05, 7.40, 7.36, 7.20, 7.72, 7.95))
+_GLASSES = 0.12  # share of people
 _IRIS: tuple[Colour, ...] = (
     (0.10, 0.04, 0.015),
     (0.05, 0.02, 0.01),
@@ -55,25 +63,30 @@ class Look:
     skin_tint: Colour
     lip_tint: Colour
     gloss: float
-    grain: float
+    hand_colour: Colour
     hair_colour: Colour
     brow_colour: Colour
-    brow: Asset | None  # None = procedural
-    brow_width: float
-    brow_density: float
-    brow_height: float
-    lashes: Asset | None
+    beard_colour: Colour
+    brow: Asset | None  # None: drawn, as the complexion says
+    lashes: Asset | None  # None: drawn
+    lash_cover: float
     hair: Asset | None
+    cap_density: float  # of hair drawn on the scalp; 0 none
+    cap_thickness: float  # decimetres
     iris: Colour
-    beard: float
-    wrinkles: float
+    complexion: Complexion
+    creases: Creases
+    glasses: Glasses | None
     teeth_tint: Colour
 
     def summary(self) -> dict[str, str]:
         """Names of the parts, for splits that hold looks out."""
         names = {"brow": self.brow, "lashes": self.lashes, "hair": self.hair}
         parts = {key: asset.name if asset else "procedural" for key, asset in names.items()}
-        return {"skin": self.skin.stem if self.skin else "procedural", **parts}
+        worn = {"glasses": "yes" if self.glasses else "no", "beard": self.complexion.beard}
+        if self.hair is None and self.cap_density == 0:
+            parts["hair"] = "none"
+        return {"skin": self.skin.stem if self.skin else "procedural", **parts, **worn}
 
 
 class Wardrobe:
@@ -97,38 +110,56 @@ class Wardrobe:
             )
 
     def draw(self, identity: Identity, rng: np.random.Generator) -> Look:
-        """Draw a look that goes with an identity."""
-        skin = self._skin(identity, rng) if self.skins and rng.random() < 0.7 else None
-        tone = _SKIN_TONES[identity.race]
-        share = float(rng.beta(1.6, 1.3))
-        tint = tuple(float(a + (b - a) * share) * float(rng.uniform(0.93, 1.07)) for a, b in zip(*tone, strict=True))
+        """Draw a look that goes with an identity, and with any where the rig does not say who that is."""
+        race = identity.race or ("african", "asian", "caucasian")[int(rng.integers(3))]
+        female = bool(rng.random() < 0.5) if identity.female is None else identity.female
+        age = float(rng.beta(1.0, 1.6)) if identity.age is None else identity.age
+        known = replace(identity, race=race, female=female, age=age)
+        skin = self._skin(known, rng) if self.skins and rng.random() < 0.65 else None
+        tone = _skin_tone(race, rng)
+        tint = tone
         if skin:
-            level = float(rng.uniform(0.75, 1.2))
-            tint = (level * float(rng.uniform(0.97, 1.06)), level, level * float(rng.uniform(0.92, 1.04)))
-        grey = identity.age > 0.6 and rng.random() < 0.7
-        dark = identity.race != "caucasian" and rng.random() < 0.85
-        palette = _HAIR[-2:] if grey else _HAIR[:2] if dark else _HAIR[:-2]
-        hair = palette[int(rng.integers(len(palette)))]
-        lighter = float(rng.uniform(0.7, 2.2))
-        lips = float(rng.uniform(0.5, 0.9))
-        iris = _IRIS[int(rng.integers(2))] if dark else _IRIS[int(rng.integers(len(_IRIS)))]
+            level = float(rng.uniform(0.75, 1.15))
+            tint = (level * float(rng.uniform(0.97, 1.05)), level, level * float(rng.uniform(0.94, 1.04)))
+        hair = _hair_colour(race, age, rng)
+        brow = self._part("eyebrows", rng, 0.45)
+        worn = self._hair(rng)
+        cap = worn is None and rng.random() < (0.9 if female else 0.75)
+        lips = float(rng.uniform(0.55, 0.9))
+        dark = max(tone) < 0.3 or race != "caucasian"
+        bearded = not female and rng.random() < 0.45
         return Look(
             skin=skin,
-            skin_tint=_colour(tint),
-            lip_tint=(float(rng.uniform(0.85, 1.05)), lips, lips * float(rng.uniform(1.0, 1.15))),
-            gloss=float(rng.uniform(0.02, 0.30)),
-            grain=float(rng.uniform(0.02, 0.16)),
+            skin_tint=tint,
+            lip_tint=(float(rng.uniform(0.85, 1.05)), lips, lips * float(rng.uniform(1.0, 1.12))),
+            gloss=float(rng.uniform(0.02, 0.22)),
+            hand_colour=tone,
             hair_colour=hair,
-            brow_colour=_colour([min(channel * lighter, 0.5) for channel in hair]),
-            brow=self._part("eyebrows", rng, 0.55),
-            brow_width=float(rng.uniform(0.024, 0.052)),
-            brow_density=float(rng.uniform(0.3, 0.9)),
-            brow_height=float(rng.uniform(-0.025, 0.045)),
-            lashes=self._part("eyelashes", rng, 0.7 if identity.female else 0.4),
-            hair=self._hair(rng),
-            iris=iris,
-            beard=0.0 if identity.female or rng.random() < 0.6 else float(rng.uniform(0.05, 0.5)),
-            wrinkles=float(rng.uniform(0.35, 1.0)) * (0.7 + 0.9 * identity.age),
+            brow_colour=_scaled(hair, float(rng.uniform(0.8, 2.2)), 0.42),
+            beard_colour=_scaled(hair, float(rng.uniform(0.8, 1.6)), 0.45),
+            brow=brow,
+            lashes=self._part("eyelashes", rng, 0.6 if female else 0.3),
+            lash_cover=float(rng.uniform(0.35, 0.95) if female else rng.uniform(0.15, 0.6)),
+            hair=worn,
+            cap_density=float(rng.uniform(0.75, 1.0)) if cap else 0.0,
+            cap_thickness=float(rng.uniform(0.02, 0.16)),
+            iris=_IRIS[int(rng.integers(2 if dark else len(_IRIS)))],
+            complexion=Complexion(
+                seed=int(rng.integers(2**31)),
+                brow=None if brow else _brow(female, rng),
+                beard=tuple(BEARDS)[int(rng.integers(1, len(BEARDS)))] if bearded else "none",
+                beard_density=float(rng.beta(1.2, 1.6)),
+                freckles=float(rng.beta(0.4, 2.0)),
+                moles=int(rng.integers(0, 5)),
+                blotches=float(rng.uniform(0.1, 0.6)),
+                pores=float(rng.uniform(0.2, 1.2)),
+            ),
+            creases=Creases(
+                strength=float(rng.uniform(0.55, 1.0)) * (0.8 + 0.7 * age),
+                rest=float(np.clip(age * rng.uniform(0.4, 1.2), 0, 1)),
+                seed=int(rng.integers(2**31)),
+            ),
+            glasses=draw_glasses(rng) if rng.random() < _GLASSES else None,
             teeth_tint=_colour(rng.uniform(0.8, 1.1) * np.array([1.0, rng.uniform(0.93, 1.0), rng.uniform(0.78, 1.0)])),
         )
 
@@ -191,6 +222,51 @@ def read_texture(path: Path) -> npt.NDArray[np.uint8]:
     if scale < 1:
         rgba = cv2.resize(rgba, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(rgba[::-1])
+
+
+@lru_cache(maxsize=1)
+def drawn_lashes() -> Surface:
+    """The lashes that the canonical head brings along, without a texture."""
+    mesh = read_obj(data_folder() / "mpfb2/3dobjs/base.obj")
+    names = [f"helper-{side}-eyelashes-{row}" for side in "lr" for row in (1, 2)]
+    return surface(np.concatenate([mesh.groups[name] for name in names]), mesh.texture)
+
+
+def scalp_height(rest: FloatArray) -> FloatArray:
+    """How far above the hairline places of the canonical head `[K, 3]` lie, decimetres; the shader says the same."""
+    line = np.interp(rest[:, 2], *_HAIRLINE)
+    over: FloatArray = (rest[:, 1] - line).astype(np.float32)
+    ears = (np.abs(rest[:, 0]) > 0.79) & (rest[:, 1] < 7.5)
+    over[ears] = -1
+    return over
+
+
+def _skin_tone(race: str, rng: np.random.Generator) -> Colour:
+    low, high = _STRETCH[race]
+    at = (low + (high - low) * float(rng.beta(1.4, 1.4))) * (len(_SKIN) - 1)
+    tone = np.exp([np.interp(at, range(len(_SKIN)), np.log([colour[c] for colour in _SKIN])) for c in range(3)])
+    return _colour(tone * rng.uniform(0.93, 1.07, 3))
+
+
+def _hair_colour(race: str, age: float, rng: np.random.Generator) -> Colour:
+    grey = age > 0.6 and rng.random() < 0.7
+    dark = race != "caucasian" and rng.random() < 0.85
+    palette = _HAIR[-2:] if grey else _HAIR[:2] if dark else _HAIR[:-2]
+    return palette[int(rng.integers(len(palette)))]
+
+
+def _brow(female: bool, rng: np.random.Generator) -> Brow:  # noqa: FBT001 - a fact, not an option
+    return Brow(
+        width=float(rng.uniform(0.018, 0.034) if female else rng.uniform(0.026, 0.048)),
+        density=float(rng.uniform(0.2, 1.0)),
+        height=float(rng.uniform(-0.015, 0.045)),
+        arch=float(rng.uniform(-1, 1)),
+        length=float(rng.uniform(0.05, 0.09)),
+    )
+
+
+def _scaled(colour: Colour, factor: float, most: float) -> Colour:
+    return _colour([min(channel * factor, most) for channel in colour])
 
 
 def _colour(values: object) -> Colour:

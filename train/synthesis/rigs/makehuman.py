@@ -79,8 +79,10 @@ class MakeHumanRig:
         }
         units = self._folder / "faceunits01/targets/faceunits"
         shapes = {path.stem: read_target(path) for path in sorted(units.glob("*.target"))}
-        left, right = split_sides(shapes.pop("browInnerUp"), self.rest[:, 0], _MIDLINE)
-        self.shapes: Mapping[str, Field] = {**shapes, "browInnerUpLeft": left, "browInnerUpRight": right}
+        for name in ("browInnerUp", "cheekPuff"):
+            left, right = split_sides(shapes.pop(name), self.rest[:, 0], _MIDLINE)
+            shapes |= {f"{name}Left": left, f"{name}Right": right}
+        self.shapes: Mapping[str, Field] = shapes
 
     def identity(self, name: str, rng: np.random.Generator) -> Identity:
         """Draw an adult: race blend, sex, age, build, and details of head and features."""
