@@ -15,7 +15,7 @@ import cv2
 import dsrfau_edge
 from dsrfau_edge.errors import DataError, UsageError
 
-from .renderer import make_context
+from .graphics import make_context
 from .rigs import RigSpec
 
 SHARD = 256

@@ -23,10 +23,10 @@ from dsrfau_edge.errors import DataError, DsrfauError, UsageError
 from dsrfau_edge.train.data.shards import iter_samples, read_index
 from dsrfau_edge.train.synthesis.engines import _on_a_machine, local_engine, ray_engine
 from dsrfau_edge.train.synthesis.faces import FaceFactory
+from dsrfau_edge.train.synthesis.graphics import make_context
 from dsrfau_edge.train.synthesis.intensity import SITES
 from dsrfau_edge.train.synthesis.plan import Plan, fingerprint
 from dsrfau_edge.train.synthesis.production import produce
-from dsrfau_edge.train.synthesis.renderer import make_context
 
 
 def _missing() -> str:
@@ -296,6 +296,8 @@ def test_the_command_writes_a_set_that_reads_back(tmp_path: Path) -> None:
     samples = list(iter_samples(tmp_path / "set", index))
     assert [sample.key for sample in samples] == ["00000000", "00000001"]
     assert all(sample.meta["look"]["skin"] == "procedural" for sample in samples)
+    with_points = list(iter_samples(tmp_path / "set", index, landmarks=True))
+    assert all(sample.landmarks is not None and sample.landmarks.shape == (468, 2) for sample in with_points)
 
 
 def test_the_group_has_all_its_commands() -> None:
