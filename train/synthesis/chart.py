@@ -67,7 +67,8 @@ def spline(points: Points, count: int) -> FloatArray:
     t = (at - k)[:, None]
     a, b, c, d = (knots[k + step] for step in range(4))
     curve = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
-    return curve.astype(np.float32)
+    smooth: FloatArray = curve.astype(np.float32)
+    return smooth
 
 
 def lines(layer: npt.NDArray[np.uint8], ends: FloatArray, levels: Points, thickness: int = 1) -> None:

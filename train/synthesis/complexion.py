@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from .chart import HEIGHT, WIDTH, Chart, lines, spline
+from .chart import HEIGHT, WIDTH, Chart, Points, lines, spline
 from .meshes import FloatArray
 
 _BROW = np.array([[0.105, 7.452], [0.21, 7.490], [0.37, 7.520], [0.515, 7.470]])
@@ -81,7 +81,7 @@ class ComplexionMap:
         cover: FloatArray = np.clip(layer.astype(np.float32) / 255 * 0.75 + (0.25 + 0.35 * brow.density) * soft, 0, 1)
         return cover
 
-    def _brow_hairs(self, brow: Brow, sign: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    def _brow_hairs(self, brow: Brow, sign: int, rng: np.random.Generator) -> tuple[FloatArray, Points]:
         """Hairs grow upwards at the inner end and lie along the brow further out."""
         middle = _BROW + [[0, 0], [0, 0.4], [0, 1], [0, -0.1]] * np.array([[1, 0.022 * brow.arch]]) + [0, brow.height]
         middle = middle + rng.normal(0, 0.004, middle.shape)
@@ -120,7 +120,7 @@ class ComplexionMap:
 
     def _tone(self, complexion: Complexion, rng: np.random.Generator) -> FloatArray:
         tone = np.ones((HEIGHT, WIDTH, 3), np.float32)
-        red = complexion.blotches * (0.5 * _noise(rng, 30) + 0.3 * _noise(rng, 8))
+        red = (complexion.blotches * (0.5 * _noise(rng, 30) + 0.3 * _noise(rng, 8))).astype(np.float32)
         for x, y, size in ((0.0, 6.93, 14), (0.38, 6.98, 32), (-0.38, 6.98, 32), (0.0, 6.28, 22)):
             column, row = self._chart.pixels(np.array([[x, y]]))[0]
             _add_blob(red, column, row, size, 0.5 * complexion.blotches)

@@ -38,7 +38,7 @@ class DetailMap:
     def tone(self, complexion: Complexion) -> Texels:
         """Texels `[H, W, 4]` of the skin's tone: a multiplier of linear RGB, 128 = 1."""
         tone = self._complexions.draw(complexion)[1]
-        return np.dstack([_share(tone / 2), np.full(tone.shape[:2], 255, np.uint8)])
+        return np.dstack([_share((tone / 2).astype(np.float32)), np.full(tone.shape[:2], 255, np.uint8)])
 
 
 def _slopes(height: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -37,10 +37,10 @@ class Tile:
 
 
 def calm(rng: np.random.Generator, *, yaw: float = 0.0, pitch: float = 0.0, roll: float = 0.0) -> Scene:
-    """A drawn scene from a middle distance, with a given turn and the eyes straight ahead."""
+    """A drawn scene from a middle distance, with a given turn, the eyes straight ahead and nothing before the face."""
     drawn = draw_scene(rng)
     return dataclasses.replace(
-        drawn, yaw=float(yaw), pitch=float(pitch), roll=float(roll), distance=9.0, gaze=(0.0, 0.0)
+        drawn, yaw=float(yaw), pitch=float(pitch), roll=float(roll), distance=9.0, gaze=(0.0, 0.0), occluder=None
     )
 
 

@@ -33,6 +33,7 @@ _HAIR: tuple[Colour, ...] = (
 )  # fmt: skip
 #: The hairline of drawn hair: depth (z) and height (y) on the canonical head, from the nape to the forehead.
 _HAIRLINE = ((-0.4, 0.0, 0.2, 0.35, 0.55, 0.68, 1.0, 1.36), (6.55, 6.78, 7.05, 7.40, 7.36, 7.20, 7.72, 7.95))
+_HAIR_BELOW = 0.4  # of the skin's colour; brows paler than that are not seen
 _GLASSES = 0.12  # share of people
 _IRIS: tuple[Colour, ...] = (
     (0.10, 0.04, 0.015),
@@ -135,8 +136,8 @@ class Wardrobe:
             gloss=float(rng.uniform(0.02, 0.22)),
             hand_colour=tone,
             hair_colour=hair,
-            brow_colour=_scaled(hair, float(rng.uniform(0.8, 2.2)), 0.42),
-            beard_colour=_scaled(hair, float(rng.uniform(0.8, 1.6)), 0.45),
+            brow_colour=_below(_scaled(hair, float(rng.uniform(0.8, 2.0)), 0.42), tone),
+            beard_colour=_below(_scaled(hair, float(rng.uniform(0.8, 1.6)), 0.45), tone),
             brow=brow,
             lashes=self._part("eyelashes", rng, 0.6 if female else 0.3),
             lash_cover=float(rng.uniform(0.35, 0.95) if female else rng.uniform(0.15, 0.6)),
@@ -226,10 +227,11 @@ def read_texture(path: Path) -> npt.NDArray[np.uint8]:
 
 @lru_cache(maxsize=1)
 def drawn_lashes() -> Surface:
-    """The lashes that the canonical head brings along, without a texture."""
+    """The upper lashes that the canonical head brings along, without a texture."""
     mesh = read_obj(data_folder() / "mpfb2/3dobjs/base.obj")
-    names = [f"helper-{side}-eyelashes-{row}" for side in "lr" for row in (1, 2)]
-    return surface(np.concatenate([mesh.groups[name] for name in names]), mesh.texture)
+    rows = [[mesh.groups[f"helper-{side}-eyelashes-{row}"] for row in (1, 2)] for side in "lr"]
+    upper = [max(pair, key=lambda corners: mesh.positions[corners[:, :, 0], 1].mean()) for pair in rows]
+    return surface(np.concatenate(upper), mesh.texture)
 
 
 def scalp_height(rest: FloatArray) -> FloatArray:
@@ -250,7 +252,7 @@ def _skin_tone(race: str, rng: np.random.Generator) -> Colour:
 
 def _hair_colour(race: str, age: float, rng: np.random.Generator) -> Colour:
     grey = age > 0.6 and rng.random() < 0.7
-    dark = race != "caucasian" and rng.random() < 0.85
+    dark = race != "caucasian" and rng.random() < 0.94
     palette = _HAIR[-2:] if grey else _HAIR[:2] if dark else _HAIR[:-2]
     return palette[int(rng.integers(len(palette)))]
 
@@ -263,6 +265,11 @@ def _brow(female: bool, rng: np.random.Generator) -> Brow:  # noqa: FBT001 - a f
         arch=float(rng.uniform(-1, 1)),
         length=float(rng.uniform(0.05, 0.09)),
     )
+
+
+def _below(colour: Colour, skin: Colour) -> Colour:
+    """A colour of hair that is darker than the skin it grows from."""
+    return _colour([min(channel, _HAIR_BELOW * under) for channel, under in zip(colour, skin, strict=True)])
 
 
 def _scaled(colour: Colour, factor: float, most: float) -> Colour:

@@ -183,7 +183,8 @@ class Renderer:
                 items += glasses_items(look.glasses, canonical, eyes)
             if scene.occluder:
                 items.append(occluder_item(scene.occluder, canonical, eyes, look.hand_colour))
-        opaque, glass = [], []
+        opaque: list[tuple[Part, Item]] = []
+        glass: list[tuple[Part, Item]] = []
         for item in items:
             every = np.arange(len(item.positions), dtype=np.int32)
             part = self._part(Surface(every, np.zeros((len(every), 2), np.float32), item.triangles))

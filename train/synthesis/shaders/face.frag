@@ -164,7 +164,7 @@ void main() {
         if (dot(n, v_view) > 0.0) n = -n;
         shine *= 0.4;
     } else if (material == 6) {
-        alpha = cover * smoothstep(0.35, 0.75, noise(vec2(v_rest.x * 130.0, 0.5)));
+        alpha = cover * smoothstep(0.35, 0.75, noise(vec2(v_rest.x * 260.0, 0.5)));
         shine = 0.0;
     } else if (dot(n, v_view) > 0.0) {
         n = -n;
