@@ -20,6 +20,7 @@ from .registration import landmark_vertices, register
 NAME = "ict"
 _SCALE = 0.1  # centimetres to decimetres
 _MOVES = 1e-5  # decimetres; a vertex that moves less stands still
+_SEAM = 0.04  # a face of the head spans less of the canonical texture
 _SPREAD = 0.8  # standard deviations of the identity modes: a little tamer than the scans
 _MATERIALS = {
     "skin": ("M_Face", "M_BackHead"),
@@ -74,7 +75,7 @@ class IctRig:
         )
         self.rest = self._registration.rest
         self.surfaces: Mapping[str, Surface] = {
-            name: surface(np.repeat(part[:, :, :1], 2, axis=2), self._registration.texture)
+            name: surface(_without_seams(part[:, :, 0], self._registration.texture), self._registration.texture)
             for name, part in corners.items()
         }
 
@@ -212,6 +213,14 @@ def _corners(arrays: Arrays, materials: tuple[str, ...]) -> IntArray:
     short = faces[:, 3, 0] < 0
     faces[short, 3] = faces[short, 2]
     return faces
+
+
+def _without_seams(faces: IntArray, texture: FloatArray) -> IntArray:
+    """Corners `[F, 4, 2]` of faces `[F, 4]`; one that lies across a seam of the canonical texture takes one place of it."""
+    places = faces.copy()
+    torn = np.ptp(texture[faces], axis=1).max(1) > _SEAM
+    places[torn] = places[torn, :1]
+    return np.stack([faces, places], axis=2)
 
 
 def _shape_name(name: str) -> str:
