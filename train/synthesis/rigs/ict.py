@@ -20,7 +20,7 @@ from .registration import landmark_vertices, register
 NAME = "ict"
 _SCALE = 0.1  # centimetres to decimetres
 _MOVES = 1e-5  # decimetres; a vertex that moves less stands still
-_SEAM = 0.04  # a face of the head spans less of the canonical texture
+_SEAM = 0.025  # a face of the head spans less of the canonical texture
 _SPREAD = 0.8  # standard deviations of the identity modes: a little tamer than the scans
 _MATERIALS = {
     "skin": ("M_Face", "M_BackHead"),
@@ -216,7 +216,7 @@ def _corners(arrays: Arrays, materials: tuple[str, ...]) -> IntArray:
 
 
 def _without_seams(faces: IntArray, texture: FloatArray) -> IntArray:
-    """Corners `[F, 4, 2]` of faces `[F, 4]`; one that lies across a seam of the canonical texture takes one place of it."""
+    """Corners `[F, 4, 2]` of faces `[F, 4]`; one across a seam of the canonical texture takes a single place of it."""
     places = faces.copy()
     torn = np.ptp(texture[faces], axis=1).max(1) > _SEAM
     places[torn] = places[torn, :1]
