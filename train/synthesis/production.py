@@ -18,6 +18,7 @@ from .engines import Engine, local_engine, shard_name
 from .intensity import SITES
 from .plan import Plan, fingerprint
 from .rigs import licence_of
+from .scene import BACKGROUND_LICENCE
 
 __all__ = ["Plan", "produce"]
 
@@ -124,7 +125,7 @@ def _note_versions(folder: Path, notes: dict[str, Any], made_with: Mapping[str, 
 
 
 def _index(plan: Plan, shards: tuple[ShardEntry, ...], notes: Mapping[str, Any]) -> ShardIndex:
-    licences = [licence_of(spec) for spec in plan.specs] + ([_ASSETS_LICENCE] if plan.assets else [])
+    licences = [*map(licence_of, plan.specs), *([_ASSETS_LICENCE] if plan.assets else []), BACKGROUND_LICENCE]
     return ShardIndex(
         kind="rendered",
         aus=ALL_AUS,

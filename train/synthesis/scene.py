@@ -18,8 +18,12 @@ from .accessories import Occluder, draw_occluder
 Vector = tuple[float, float, float]
 _OCCLUDED = 0.08  # share of pictures
 _PHOTOGRAPHED = 0.4  # share of backgrounds that are photographs of things
-#: Pictures of scikit-image's wheel that show no face.
-_PHOTOGRAPHS = ("brick.png", "grass.png", "gravel.png", "coffee.png", "chelsea.png", "coins.png", "motorcycle_left.png")
+#: Pictures of scikit-image's wheel that show no face and are in the public domain or CC0, as its documentation says.
+_PHOTOGRAPHS = (
+    "brick.png", "grass.png", "gravel.png", "coffee.png", "chelsea.png", "coins.png", "rocket.jpg",
+    "hubble_deep_field.jpg",
+)  # fmt: skip
+BACKGROUND_LICENCE = "backgrounds: sample pictures of scikit-image, CC0 or public domain"
 
 
 @dataclass(frozen=True, slots=True)
