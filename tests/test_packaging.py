@@ -109,6 +109,8 @@ def test_the_wheel_holds_every_module_and_file(wheel):
         "dsrfau_edge/assets/face/face_detection_full_range.tflite",
         "dsrfau_edge/assets/face/face_detection_short_range.tflite",
         "dsrfau_edge/train/synthesis/calibration.json",
+        "dsrfau_edge/train/synthesis/rigs/landmarks.json",
+        "dsrfau_edge/train/synthesis/shaders/depth.vert",
         "dsrfau_edge/train/synthesis/shaders/face.frag",
         "dsrfau_edge/train/recipes/cpu-small.toml",
     }

