@@ -24,7 +24,7 @@ STEPS = tuple(float(level) for level in range(int(MAX_INTENSITY) + 1))
 _TILE, _GAP, _LINE = 176, 6, 17
 _BACK, _TEXT, _FAINT = (30, 26, 24), (238, 236, 234), (178, 170, 165)
 _SIZE, _HEAD = 13, 15  # of letters, in pixels
-_FRAME = 0.74  # part of a rendered picture's side that a ladder shows: the face without the surroundings
+_FRAME = 0.66  # part of a rendered picture's side that a ladder shows: the face without the surroundings
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,8 @@ def tile_of(sample: Sample, sites: Sequence[Site]) -> Tile:
     crop = cv2.imdecode(np.frombuffer(sample.image, np.uint8), cv2.IMREAD_COLOR)
     if crop is None:
         raise DataError(f"The picture of sample {sample.key} cannot be decoded. Prepare the data again.")
-    about = " · ".join(filter(None, (sample.identity, str(sample.meta.get("rig", "")))))
+    rig = str(sample.meta.get("rig", ""))
+    about = sample.identity if sample.identity.startswith(rig) else f"{rig} {sample.identity}"
     return Tile(np.asarray(crop, np.uint8), about, compact(sites, sample.intensities))
 
 
@@ -175,9 +176,9 @@ def ladder(factory: FaceFactory, aus: Sequence[str], *, faces: int, seed: int, s
             framed(factory.face(person, np.random.default_rng([seed, 5, number]), intensities=asked, scene=scene))
             for asked in (dict.fromkeys(sites, level) for level in STEPS)
         ]
-        about = (CATALOGUE[au].title,) if len(aus) > 1 else (person.rig.name, person.identity.name)
+        about = (CATALOGUE[au].title,) if len(aus) > 1 else (person.identity.name,)
         rows.append((pictures, (au, *about)))
-    title = " and ".join(("left", "right")) if side == "both" else f"{side} side of the person"
+    title = "both sides" if side == "both" else f"the person's {side}"
     return _table(rows, [f"{level:.0f}" for level in STEPS], title)
 
 
