@@ -201,8 +201,6 @@ from pathlib import Path
 from dsrfau_edge.train.synthesis import plan
 plan.Plan.__init__.__defaults__ = (*plan.Plan.__init__.__defaults__[:-1], 4)
 from dsrfau_edge.cli.main import synth_main
-
-
 synth_main()
 """
 
