@@ -211,6 +211,7 @@ def test_stopped_in_the_middle_it_loses_no_finished_shard(tmp_path: Path, sign: 
     started = subprocess.Popen(
         [sys.executable, "-c", STOPPED, "render", "--count", "24", "--seed", "7", "--workers", "2",
          "-o", str(tmp_path)], stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background has it ignored
     )  # fmt: skip
     limit = time.monotonic() + 60
     while not list(tmp_path.glob("*.tar")) and time.monotonic() < limit and started.poll() is None:
