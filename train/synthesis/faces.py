@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +83,20 @@ class FaceFactory:
         self._known: tuple[int, Person] | None = None
 
     def sample(self, number: int) -> Sample:
-        """The labelled crop of this number; a face the landmarks miss is drawn anew (rarely needed)."""
+        """The labelled crop of this number; a face the landmarks miss is drawn anew, at last with nothing over it."""
         for attempt in range(_TRIES):
             rng = np.random.default_rng([self._seed, 1, number, attempt])
-            face = self.face(self.person(number // self._per_identity), rng)
+            person, scene = self.person(number // self._per_identity), draw_scene(rng)
+            if attempt >= _TRIES // 2:
+                bare = replace(person.look, hair=None, cap_density=1.0, glasses=None)
+                person, scene = replace(person, look=bare), replace(scene, occluder=None)
+            face = self.face(person, rng, scene=scene)
             found = self.align(face, rng)
             if found is not None:
                 return self._pack(number, face, *found)
         raise DataError(
-            f"The landmarks missed face {number} of seed {self._seed} in {_TRIES} tries: its look hides the face. "
-            "Leave that asset out of --assets, or give another --seed."
+            f"The landmarks missed face {number} of seed {self._seed} in {_TRIES} tries, bare of hair and glasses at the "
+            "last: a skin of --assets does not look like one. Leave that out, or give another --seed."
         )
 
     def person(self, number: int) -> Person:
