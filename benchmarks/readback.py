@@ -66,6 +66,7 @@ def render(options: argparse.Namespace, folder: Path) -> None:
     from dsrfau_edge.train.synthesis.faces import FaceFactory
     from dsrfau_edge.train.synthesis.rigs import RigSpec
 
+    revision = _revision()  # before anything is loaded: the tree may go on while pictures are made
     rigs = [RigSpec.parse(text) for text in options.rig or ["makehuman"]]
     factory = FaceFactory(seed=options.seed, input_size=options.size, assets=options.assets, rigs=rigs)
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,7 @@ def render(options: argparse.Namespace, folder: Path) -> None:
         print(f"rendered {len(listing)} pictures of {number + 1} identities", file=sys.stderr)
     about = {"rigs": [rig.name for rig in rigs], "identities": options.identities, "steps": options.steps,
              "seed": options.seed, "size": options.size, "assets": options.assets is not None,
-             "revision": _revision(), "versions": _versions("numpy", "opencv-python", "moderngl", "anny")}  # fmt: skip
+             "revision": revision, "versions": _versions("numpy", "opencv-python", "moderngl", "anny")}  # fmt: skip
     (folder / LISTING).write_text(json.dumps({"about": about, "pictures": listing}), encoding="utf-8")
 
 
@@ -310,7 +311,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "--landmarker",
             str(options.landmarker),
             "--command",
-            " ".join(["python", *sys.argv]),
+            _command(sys.argv[1:] if arguments is None else arguments),
             *(["--json", str(options.json)] if options.json else []),
         ]
         return subprocess.run(call, check=False).returncode

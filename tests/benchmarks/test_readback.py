@@ -63,3 +63,9 @@ def test_correlation(readback: ModuleType) -> None:
     other = one + rng.normal(size=20)
     assert readback.correlation(one, other) == pytest.approx(np.corrcoef(one, other)[0, 1])
     assert readback.correlation(one, np.ones(20)) == 0
+
+
+def test_the_recorded_command_names_no_folders_of_whoever_ran_it(readback: ModuleType) -> None:
+    given = ["--landmarker", "/home/me/face.task", "--rig", "ict=/data/ict.npz", "--identities", "12"]
+    expected = "python benchmarks/readback.py --landmarker face.task --rig ict=ict.npz --identities 12"
+    assert readback._command(given) == expected
