@@ -20,7 +20,7 @@ from .rigs import RigSpec
 
 SHARD = 256
 #: Modules beside the renderer that no byte of a set depends on.
-_WITHOUT_EFFECT = {"engines.py", "gallery.py", "production.py", "statistics.py"}
+_WITHOUT_EFFECT = {"agreement.py", "engines.py", "gallery.py", "landmarking.py", "production.py", "statistics.py"}
 
 
 @dataclass(frozen=True, slots=True)
