@@ -95,8 +95,8 @@ class FaceFactory:
             if found is not None:
                 return self._pack(number, face, *found)
         raise DataError(
-            f"The landmarks missed face {number} of seed {self._seed} in {_TRIES} tries, at last bare of hair and glasses: "
-            "a skin of --assets does not look like one. Leave that out, or give another --seed."
+            f"The landmarks missed face {number} of seed {self._seed} in {_TRIES} tries, at last bare of hair and "
+            "glasses: a skin of --assets does not look like one. Leave that out, or give another --seed."
         )
 
     def person(self, number: int) -> Person:
