@@ -15,7 +15,7 @@ from dsrfau_edge.errors import DataError, UsageError
 @click.argument("checkout", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="File (.npz).")
 def pack_ict(*, checkout: Path, output: Path) -> None:
-    """Read the OBJ files of CHECKOUT and write them as one .npz, some fifteen times smaller and faster to open."""
+    """Read the OBJ files of CHECKOUT and write them as one compressed .npz, deltas in half precision."""
     from dsrfau_edge.train.synthesis.rigs.ict import pack
 
     if not checkout.is_dir():

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from .meshes import FloatArray, IntArray, read_obj
-from .rigs.makehuman import data_folder
+from .meshes import FloatArray, IntArray
+from .rigs.makehuman import base_mesh
 
 Colour = tuple[float, float, float]  # linear RGB
 
@@ -184,7 +184,7 @@ def _square() -> tuple[FloatArray, IntArray]:
 @lru_cache(maxsize=1)
 def _hand() -> tuple[FloatArray, IntArray]:
     """The canonical body's left hand, fingers up, its back to the viewer, the middle of the fingers at the origin."""
-    mesh = read_obj(data_folder() / "mpfb2/3dobjs/base.obj")
+    mesh = base_mesh()
     quads = mesh.groups["body"][:, :, 0]
     quads = quads[(mesh.positions[quads, 0] > _WRIST).all(1)]
     used, inverse = np.unique(quads, return_inverse=True)

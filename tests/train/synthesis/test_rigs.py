@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dsrfau_edge.errors import DataError, UsageError
-from dsrfau_edge.train.synthesis.calibration import shapes_of
+from dsrfau_edge.train.synthesis.calibration import Ruler, shapes_of
 from dsrfau_edge.train.synthesis.rigs import RigSpec, open_rig
 from dsrfau_edge.train.synthesis.rigs.base import eye_centres, pose, split_sides
 from dsrfau_edge.train.synthesis.rigs.ict import IctRig, pack
@@ -104,6 +104,22 @@ def test_a_broken_checkout_is_named(
     with pytest.raises(DataError, match=message):
         pack(tmp_path / "copy", tmp_path / "ict.npz")
     assert not (tmp_path / "ict.npz").exists()
+
+
+def test_parts_and_shapes_that_are_missing_are_named(
+    ict: IctRig, checkout: tuple[Path, np.ndarray], tmp_path: Path
+) -> None:
+    pack(checkout[0], tmp_path / "ict.npz")
+    with np.load(tmp_path / "ict.npz") as archive:
+        arrays = dict(archive)
+    cut = {**arrays, "matnames": np.array(["M_Face", "Clay"])}
+    np.savez(tmp_path / "cut.npz", **cut)
+    with pytest.raises(DataError, match="lacks the parts .*M_Teeth"):
+        IctRig(tmp_path / "cut.npz")
+    kept = arrays["names"] != "mouthPucker"
+    np.savez(tmp_path / "few.npz", **{**arrays, "names": arrays["names"][kept], "expr": arrays["expr"][kept]})
+    with pytest.raises(DataError, match="lacks the shapes mouthPucker"):
+        Ruler(IctRig(tmp_path / "few.npz"))
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 cut"])

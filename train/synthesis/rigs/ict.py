@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +128,7 @@ def read_checkout(folder: Path) -> Arrays:
             "the expression shapes is missing. Name the folder that `git clone` made, with its large files."
         )
     neutral, texture, faces, places, materials, names = _read_mesh(neutral_path)
+    _check_materials(neutral_path, names)
     return {
         "neutral": neutral,
         "identity": np.stack([(_positions(path, len(neutral)) - neutral).astype(np.float16) for path in modes]),
@@ -141,6 +142,12 @@ def read_checkout(folder: Path) -> Arrays:
     }
 
 
+def _check_materials(path: Path, names: Iterable[object]) -> None:
+    missing = {material for part in _MATERIALS.values() for material in part} - {str(name) for name in names}
+    if missing:
+        raise DataError(f"{path} lacks the parts {', '.join(sorted(missing))}: it is not ICT-FaceKit, or cut short.")
+
+
 def _read_packed(path: Path) -> Arrays:
     try:
         with np.load(path, allow_pickle=False) as archive:
@@ -151,6 +158,7 @@ def _read_packed(path: Path) -> Arrays:
         raise DataError(
             f"{path} is not a packed ICT-FaceKit ({error}). Make one: `dsrfau-synth pack-ict CHECKOUT -o FILE`."
         ) from error
+    _check_materials(path, arrays["matnames"])
     count = len(arrays["neutral"])
     fits = all(arrays[key].ndim == 3 and arrays[key].shape[1:] == (count, 3) for key in ("identity", "expr"))
     if not fits or len(arrays["names"]) != len(arrays["expr"]) or arrays["faces"].max() >= count:

@@ -14,7 +14,7 @@ import numpy as np
 
 from dsrfau_edge.errors import RuntimeUnavailable
 
-from ..meshes import FloatArray, IntArray, Surface, read_obj, read_target, surface
+from ..meshes import FloatArray, IntArray, Obj, Surface, read_obj, read_target, surface
 from .base import Field, Identity, split_sides
 
 NAME = "makehuman"
@@ -56,6 +56,12 @@ def canonical_texture(name: str) -> Path:
     return data_folder() / f"mpfb2/textures/mpfb_{name}.jpg"
 
 
+@lru_cache(maxsize=2)
+def base_mesh(folder: Path | None = None) -> Obj:
+    """The base mesh, which is the canonical head too; read once."""
+    return read_obj((folder or data_folder()) / "mpfb2/3dobjs/base.obj")
+
+
 class MakeHumanRig:
     """Neutral shapes of identities, face units by ARKit name, and the parts to draw."""
 
@@ -66,7 +72,7 @@ class MakeHumanRig:
     def __init__(self, folder: Path | None = None) -> None:
         """Read the base mesh and the face units (about a second)."""
         self._folder = folder or data_folder()
-        mesh = read_obj(self._folder / "mpfb2/3dobjs/base.obj")
+        mesh = base_mesh(folder)
         self.rest: FloatArray = mesh.positions
         self.neutral = self.rest
         body = mesh.groups["body"]

@@ -14,6 +14,8 @@ uniform vec3 brow_colour;
 uniform vec3 beard_colour;
 uniform vec3 cap_colour;
 uniform float cap;  // 0: no drawn hair on the scalp
+const int HAIRLINE = 8;
+uniform vec2 hairline[HAIRLINE];  // depth and height, as in looks.py
 uniform mat3 turn;
 uniform vec3 centre;
 uniform mat3 to_light;
@@ -81,11 +83,10 @@ vec3 lit(vec3 base, vec3 n, float shine) {
 
 // How far above the hairline of a drawn head of hair, decimetres.
 float above_hairline(vec3 p) {
-    const float z[8] = float[8](-0.4, 0.0, 0.2, 0.35, 0.55, 0.68, 1.0, 1.36);
-    const float y[8] = float[8](6.55, 6.78, 7.05, 7.40, 7.36, 7.20, 7.72, 7.95);
-    float line = y[0];
-    for (int i = 0; i < 7; ++i) {
-        line = mix(line, mix(y[i], y[i + 1], clamp((p.z - z[i]) / (z[i + 1] - z[i]), 0.0, 1.0)), step(z[i], p.z));
+    float line = hairline[0].y;
+    for (int i = 0; i < HAIRLINE - 1; ++i) {
+        vec2 a = hairline[i], b = hairline[i + 1];
+        line = mix(line, mix(a.y, b.y, clamp((p.z - a.x) / (b.x - a.x), 0.0, 1.0)), step(a.x, p.z));
     }
     if (abs(p.x) > 0.79 && p.y < 7.5) return -1.0;
     return p.y - line;
