@@ -64,7 +64,7 @@ bench: $(VENV)/.demo
 # ASSETS: a MakeHuman asset folder (CC0) with skins/, eyebrows/, eyelashes/, hair/; procedural looks without it.
 student: $(VENV)/.full
 	$(BIN)/dsrfau-synth render --count 10560 --seed 0 -o runs/faces $(if $(ASSETS),--assets "$(ASSETS)")
-	$(BIN)/dsrfau-train all --data runs/faces -o runs/student --preset cpu-small
+	$(BIN)/dsrfau-train all --data runs/faces -o runs/student --recipe dsrfau-s
 	$(BIN)/dsrfau-export runs/student/student --target onnx --precision fp32 --dynamic-batch -o runs/student.dsrfau --overwrite
 
 clean:

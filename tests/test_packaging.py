@@ -112,7 +112,7 @@ def test_the_wheel_holds_every_module_and_file(wheel):
         "dsrfau_edge/train/synthesis/rigs/landmarks.json",
         "dsrfau_edge/train/synthesis/shaders/depth.vert",
         "dsrfau_edge/train/synthesis/shaders/face.frag",
-        "dsrfau_edge/train/recipes/cpu-small.toml",
+        "dsrfau_edge/train/recipes/dsrfau-s.toml",
     }
     for part, folder in FOLDERS.items():
         inside = "dsrfau_edge" if part == "core" else f"dsrfau_edge/{part}"

@@ -51,18 +51,20 @@ def fit(
         KeyboardInterrupt: Ctrl-C; the finished epochs are kept.
         DsrfauError: the loss stopped being a number.
     """
-    share, looks, seed = recipe.data.held_out, recipe.data.held_out_looks, fitting.seed
-    positions = data.split("train", held_out=share, looks=looks)
-    held_out = data.split("held-out", held_out=share, looks=looks)
+    seed, chosen = fitting.seed, recipe.data
+    positions = data.split("train", **chosen.split_options())
+    held_out = data.split("held-out", **chosen.split_options())
     task.train()  # frozen stages and the teacher go to evaluation mode; Lightning keeps the modes it finds
     with quiet_lightning():
         trainer = _trainer(config, fitting)
     rank, world = trainer.global_rank, trainer.world_size
     train = make_loader(
         CropDataset(data, augmentation=recipe.augmentation, seed=seed),
-        BalancedSampler(data, positions, balance=recipe.data.balance, seed=seed, rank=rank, world=world),
+        BalancedSampler(
+            data, positions, balance=chosen.balance, shares=chosen.weights, seed=seed, rank=rank, world=world
+        ),
         batch=max(1, min(config.batch, len(positions) // world)),
-        workers=recipe.data.workers,
+        workers=chosen.workers,
         drop_last=True,
     )
     checked = np.random.default_rng(0).permutation(held_out)[:_EPOCH_CHECK]
@@ -134,6 +136,7 @@ def _trainer(config: RoleConfig, fitting: Fitting) -> lightning.Trainer:
     run = fitting.run
     state = callbacks.ModelCheckpoint(dirpath=run, filename=Path(LAST).stem, save_top_k=1, enable_version_counter=False)
     bar = fitting.progress and sys.stderr.isatty()
+    average = [callbacks.EMAWeightAveraging(decay=config.ema)] if config.ema else []
     return lightning.Trainer(
         max_epochs=config.epochs,
         accelerator=fitting.accelerator,
@@ -146,7 +149,7 @@ def _trainer(config: RoleConfig, fitting: Fitting) -> lightning.Trainer:
             loggers.CSVLogger(run.parent, name=run.name, version=f"csv-{len(list(run.glob('csv-*')))}"),
             loggers.TensorBoardLogger(run.parent, name=run.name, version="tensorboard"),
         ],
-        callbacks=[state, *([callbacks.RichProgressBar(console_kwargs={"stderr": True})] if bar else [])],
+        callbacks=[*average, state, *([callbacks.RichProgressBar(console_kwargs={"stderr": True})] if bar else [])],
         enable_progress_bar=bar,
         enable_model_summary=False,
         num_sanity_val_steps=0,

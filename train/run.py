@@ -111,7 +111,7 @@ def train_role(
         _prepare(run, fingerprint, fresh=options.fresh)
 
     lightning.seed_everything(options.seed, workers=True, verbose=False)
-    positions = data.split("train", held_out=recipe.data.held_out, looks=recipe.data.held_out_looks)
+    positions = data.split("train", **recipe.data.split_options())
     task = _task(role, data, recipe, teacher)
     started = time.monotonic()
     trainer = fit(task, data, recipe.role(role), recipe, options.fitting(run, role))
@@ -129,11 +129,11 @@ def train_role(
 
 def evaluate_splits(network: HeatmapNetwork, data: PreparedData, recipe: Recipe) -> dict[str, Any]:
     """Metrics on the held-out identities and, where looks are held out too, on those of them in a new look."""
-    share, looks = recipe.data.held_out, recipe.data.held_out_looks
-    scores = held_out_metrics(network, data, data.split("held-out", held_out=share, looks=looks), split="held-out")
+    options = recipe.data.split_options()
+    scores = held_out_metrics(network, data, data.split("held-out", **options), split="held-out")
     if recipe.data.held_out_looks:
         try:
-            harder = data.split("held-out-looks", held_out=share, looks=looks)
+            harder = data.split("held-out-looks", **options)
         except DataError:
             _log.warning("No held-out identity wears a held-out look: nothing to report on them.")
         else:

@@ -11,11 +11,29 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO, TypeVar
 
 import click
 
 _PROGRESS_SECONDS = 0.5
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def recipe_options(function: Function) -> Function:
+    """Which recipe a training command follows: `recipe`, `settings` and `seed`."""
+    for option in (
+        click.option("--seed", default=0, show_default=True, help="Seed of weights, order and augmentation."),
+        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace one value of the recipe."),
+        click.option(
+            "--recipe",
+            default="dsrfau-s",
+            show_default=True,
+            metavar="NAME|FILE",
+            help="A recipe that comes with the package, or a file (TOML).",
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 def note(text: str) -> None:

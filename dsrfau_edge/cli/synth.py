@@ -105,7 +105,7 @@ def render(
         click.echo(json.dumps(report))
         return
     click.echo(f"{index.count} faces in {len(index.shards)} shards, {megabytes:.1f} MB: {output}")
-    click.echo(f"Next: dsrfau-train all --data {output} -o runs/first --preset cpu-small")
+    click.echo(f"Next: dsrfau-train all --data {output} -o runs/first")
 
 
 class _Bar:

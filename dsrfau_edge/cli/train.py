@@ -14,6 +14,8 @@ import click
 
 from dsrfau_edge.errors import RuntimeUnavailable
 
+from .common import recipe_options
+
 if TYPE_CHECKING:
     from dsrfau_edge.train.data.prepared import PreparedData
     from dsrfau_edge.train.description import Checkpoint
@@ -31,22 +33,6 @@ def command() -> None:
 
     A killed run continues after its last epoch when the same command is given again; finished checkpoints are kept.
     """
-
-
-def _recipe_options(function: Function) -> Function:
-    for option in (
-        click.option("--seed", default=0, show_default=True, help="Seed of weights, order and augmentation."),
-        click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace one value of the recipe."),
-        click.option(
-            "--recipe",
-            "file",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="A recipe file (TOML) in place of a preset.",
-        ),
-        click.option("--preset", default="cpu-small", show_default=True, help="A recipe that comes with the package."),
-    ):
-        function = option(function)
-    return function
 
 
 def _device_count(ctx: click.Context, param: click.Parameter, value: str) -> str:
@@ -93,7 +79,7 @@ def _run_options(function: Function) -> Function:
         ),
     ):
         function = option(function)
-    return _recipe_options(function)
+    return recipe_options(function)
 
 
 @command.command()
@@ -132,13 +118,11 @@ def both(**options: Any) -> None:
 
 
 @command.command()
-@_recipe_options
+@recipe_options
 @click.option("--sites", default=29, show_default=True, type=click.IntRange(min=1), help="Number of heatmaps.")
 @click.option("--size", default=128, show_default=True, type=click.IntRange(min=32), help="Side of the input.")
 @click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
-def summary(
-    *, preset: str, file: Path | None, settings: tuple[str, ...], seed: int, sites: int, size: int, as_json: bool
-) -> None:
+def summary(*, recipe: str, settings: tuple[str, ...], seed: int, sites: int, size: int, as_json: bool) -> None:
     """Weights and operations of a recipe's teacher and student, side by side."""
     del seed  # the same options as the training commands, so that their line can be reused as it is
     _require_training()
@@ -149,13 +133,13 @@ def summary(
 
     if size % 32:
         raise UsageError(f"--size is {size}: the networks take multiples of 32.")
-    recipe, rows = load_recipe(preset, file, settings), {}
+    chosen, rows = load_recipe(recipe, settings), {}
     for role in ("teacher", "student"):
-        config = recipe.role(role).network
+        config = chosen.role(role).network
         network = HeatmapNetwork(config, sites, pretrained=False)
         rows[role] = {**config.to_dict(), "parameters": count_parameters(network), "macs": count_macs(network, size)}
     if as_json:
-        click.echo(json.dumps({"preset": recipe.name, "input_size": size, "sites": sites, **rows}, indent=1))
+        click.echo(json.dumps({"recipe": chosen.name, "input_size": size, "sites": sites, **rows}, indent=1))
         return
     click.echo(f"{'':10} {'backbone':20} {'upsampler':24} {'weights':>10} {'MACs':>10}")
     for role, row in rows.items():
@@ -196,8 +180,7 @@ def _train(
     nodes: int,
     fresh: bool,
     as_json: bool,
-    preset: str,
-    file: Path | None,
+    recipe: str,
     settings: tuple[str, ...],
     seed: int,
 ) -> None:
@@ -207,7 +190,7 @@ def _train(
     from dsrfau_edge.train.run import RunOptions
 
     overrides = [f"{role}.epochs={epochs}" for role in roles] if epochs else []
-    recipe = load_recipe(preset, file, [*settings, *overrides])
+    chosen = load_recipe(recipe, [*settings, *overrides])
     options = RunOptions(
         output,
         seed=seed,
@@ -222,8 +205,8 @@ def _train(
         options.places(role)
     data = load_prepared(folders, limit=limit)
     identities = len(set(data.identities.tolist()))
-    _say(f"{len(data)} crops of {identities} identities, recipe {recipe.name!r}, seed {seed}")
-    checkpoints = {role: _one(role, data, recipe, options, teacher) for role in roles}
+    _say(f"{len(data)} crops of {identities} identities, recipe {chosen.name!r}, seed {seed}")
+    checkpoints = {role: _one(role, data, chosen, options, teacher) for role in roles}
     if _is_first_process():
         _report(checkpoints, output, as_json=as_json)
 

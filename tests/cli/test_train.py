@@ -28,7 +28,7 @@ def toy(tmp_path_factory):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, toy):
     output = tmp_path_factory.mktemp("trained")
-    result = run("all", "--data", toy, "-o", output, "--preset", "tiny", "--seed", 5)
+    result = run("all", "--data", toy, "-o", output, "--recipe", "tiny", "--seed", 5)
     assert result.exit_code == 0, result.output
     return output, result
 
@@ -52,14 +52,14 @@ def test_all_trains_teacher_and_student(trained):
 
 def test_a_second_run_keeps_what_is_there(trained, toy):
     output, first = trained
-    again = run("all", "--data", toy, "-o", output, "--preset", "tiny", "--seed", 5)
+    again = run("all", "--data", toy, "-o", output, "--recipe", "tiny", "--seed", 5)
     assert again.stdout == first.stdout
     assert again.stderr.count("already trained") == 2
 
 
 def test_student_finds_the_teacher_of_its_folder(trained, toy):
     output, _ = trained
-    arguments = ("student", "--data", toy, "-o", output, "--preset", "tiny", "--seed", 6, "--json")
+    arguments = ("student", "--data", toy, "-o", output, "--recipe", "tiny", "--seed", 6, "--json")
     refused = run(*arguments)
     assert isinstance(refused.exception, UsageError)
     assert "--fresh" in str(refused.exception)
@@ -72,7 +72,7 @@ def test_student_finds_the_teacher_of_its_folder(trained, toy):
 
 def test_epochs_limit_and_settings(tmp_path, toy):
     result = run(
-        "teacher", "--data", toy, "-o", tmp_path, "--preset", "tiny", "--epochs", 2, "--limit", 30,
+        "teacher", "--data", toy, "-o", tmp_path, "--recipe", "tiny", "--epochs", 2, "--limit", 30,
         "--set", "teacher.batch=4", "--json",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
@@ -83,7 +83,7 @@ def test_epochs_limit_and_settings(tmp_path, toy):
 
 
 def test_a_student_needs_a_teacher(tmp_path, toy):
-    result = run("student", "--data", toy, "-o", tmp_path, "--preset", "tiny")
+    result = run("student", "--data", toy, "-o", tmp_path, "--recipe", "tiny")
     assert result.exit_code == 2
     assert "dsrfau-train all" in result.output
     result = run("student", "--data", toy, "-o", tmp_path, "--teacher", tmp_path, "--no-teacher")
@@ -93,9 +93,9 @@ def test_a_student_needs_a_teacher(tmp_path, toy):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--preset", "nonsense"], 2, "Unknown preset"),
-        (["--set", "teacher.epochs=zero", "--preset", "tiny"], 2, "wrong kind"),
-        (["--preset", "tiny", "--data", "nowhere"], 5, "not prepared data"),
+        (["--recipe", "nonsense"], 2, "neither a recipe"),
+        (["--set", "teacher.epochs=zero", "--recipe", "tiny"], 2, "wrong kind"),
+        (["--recipe", "tiny", "--data", "nowhere"], 5, "not prepared data"),
     ],
 )
 def test_errors_carry_their_exit_code(tmp_path, toy, arguments, code, message):
@@ -124,17 +124,17 @@ def test_a_folder_of_photos_is_refused_before_the_data_is_read(tmp_path, monkeyp
     photo.parent.mkdir(parents=True)
     photo.write_bytes(b"a photo")
     monkeypatch.chdir(tmp_path)
-    result = run("all", "--data", "nowhere", "-o", ".", "--preset", "tiny", "--fresh")
+    result = run("all", "--data", "nowhere", "-o", ".", "--recipe", "tiny", "--fresh")
     assert isinstance(result.exception, UsageError)
     assert f"{Path(folder)} is not training's to replace" in str(result.exception)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [photo]
 
 
 def test_summary_lists_both_networks():
-    result = run("summary", "--preset", "cpu-small")
+    result = run("summary", "--recipe", "dsrfau-s")
     assert result.exit_code == 0
     assert "efficientnet_lite2" in result.stdout
-    report = json.loads(run("summary", "--preset", "tiny", "--json", "--size", 64, "--sites", 3).stdout)
+    report = json.loads(run("summary", "--recipe", "tiny", "--json", "--size", 64, "--sites", 3).stdout)
     assert report["teacher"]["parameters"] > report["student"]["parameters"] > 0
     assert report["teacher"]["macs"] > report["student"]["macs"] > 0
     assert "multiples of 32" in str(run("summary", "--size", 100).exception)
@@ -161,7 +161,7 @@ def test_two_processes_train_one_network(tmp_path, toy):
     script.write_text("from dsrfau_edge.cli.train import command\n\ncommand()\n")
     result = subprocess.run(
         [sys.executable, str(script), "teacher", "--data", str(toy),
-         "-o", str(tmp_path), "--preset", "tiny", "--device", "cpu", "--devices", "2", "--json"],
+         "-o", str(tmp_path), "--recipe", "tiny", "--device", "cpu", "--devices", "2", "--json"],
         check=False, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr

@@ -94,6 +94,44 @@ def test_folders_must_fit_together(tmp_path):
         load_prepared([first, second])
 
 
+def test_sets_with_other_aus_are_read_together(data, tmp_path):
+    """The union of the AUs; what a set does not label is NaN in its samples, and the masked loss passes it over."""
+    whole = write_toy(tmp_path / "whole", 20)
+    part, columns = tmp_path / "part", [0, 1]
+    part.mkdir()
+    samples = [
+        replace(sample, key=f"p{sample.key}", intensities=sample.intensities[columns], centres=sample.centres[columns])
+        for sample in map(toy_sample, range(6))
+    ]
+    entry = write_shard(part, "shard-000000.tar", samples)
+    index = replace(read_index(whole), aus=("AU12",), sites=SITES[:2], shards=(entry,), kind="table")
+    write_index(part, index)
+    for folders, first in (((part, whole), 0), ((whole, part), 20)):
+        both = load_prepared(folders)
+        assert both.index.sites == SITES
+        assert both.index.aus == ("AU12", "AU25")
+        own = both.intensities[first : first + 6]
+        assert np.isnan(own[:, 2]).all()
+        np.testing.assert_allclose(own[:, :2], [sample.intensities for sample in samples], atol=1e-3)
+        assert not np.isnan(np.delete(both.intensities, range(first, first + 6), 0)).any()
+        assert {both.sources[number]["kind"] for number in both.sets[first : first + 6]} == {"table"}
+
+
+def test_sets_take_their_share_of_the_draws(tmp_path):
+    data = load_prepared([write_toy(tmp_path / "one", 60), write_toy(tmp_path / "other", 20)])
+    everything = data.split("all", held_out=0.1)
+    for balance in (0.0, 0.5):
+        sampler = BalancedSampler(data, everything, balance=balance, shares=(1.0, 3.0), seed=0)
+        assert sampler.weights[data.sets == 1].sum() == pytest.approx(0.75)
+    assert {draw.position for draw in BalancedSampler(data, everything, balance=0.0, shares=(0.0, 1.0), seed=0)} <= set(
+        np.flatnonzero(data.sets == 1)
+    )
+    with pytest.raises(UsageError, match="1 shares for 2 data folders"):
+        BalancedSampler(data, everything, balance=0.0, shares=(1.0,), seed=0)
+    with pytest.raises(UsageError, match="nothing to train on"):
+        BalancedSampler(data, np.flatnonzero(data.sets == 0), balance=0.0, shares=(0.0, 1.0), seed=0)
+
+
 def test_no_folder_no_samples_no_picture(tmp_path):
     with pytest.raises(UsageError, match="--data"):
         load_prepared([])

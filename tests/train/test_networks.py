@@ -13,6 +13,7 @@ from dsrfau_edge.train.networks import pretrained  # noqa: E402
 from dsrfau_edge.train.networks.depthwise import DepthwiseConv2d  # noqa: E402
 from dsrfau_edge.train.networks.efficientnet_lite import EfficientNetLite  # noqa: E402
 from dsrfau_edge.train.networks.heatmap import DecodedNetwork, HeatmapNetwork, NetworkConfig, decode  # noqa: E402
+from dsrfau_edge.train.networks.pretrained import load_pretrained  # noqa: E402
 
 TINY = NetworkConfig("tiny", "separable", (8, 8, 8), pretrained=False)
 
@@ -137,3 +138,16 @@ def test_reference_pair_has_the_published_baselines_size():
         assert count_parameters(network) / 1e6 == pytest.approx(millions, abs=0.01)
         assert count_macs(network, 256) / 1e9 == pytest.approx(giga, abs=0.01)
         assert network.training
+
+
+def test_a_short_backbone_is_the_whole_ones_beginning():
+    whole = EfficientNetLite("efficientnet_lite0").eval()
+    short = EfficientNetLite("efficientnet_lite0_short").eval()
+    load_pretrained(whole, "efficientnet_lite0")
+    load_pretrained(short, "efficientnet_lite0_short")
+    picture = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for one, other in zip(short(picture)[:3], whole(picture)[:3], strict=True):
+            torch.testing.assert_close(one, other)
+    config = NetworkConfig("efficientnet_lite0_short")
+    assert count_parameters(HeatmapNetwork(config, 33, pretrained=False)) <= 1_000_000

@@ -9,18 +9,18 @@ import pytest
 pytest.importorskip("torch", reason="training needs the train extra")
 
 from dsrfau_edge.errors import UsageError  # noqa: E402
-from dsrfau_edge.train.recipes import Recipe, load_recipe, preset_names  # noqa: E402
+from dsrfau_edge.train.recipes import Recipe, load_recipe, recipe_names  # noqa: E402
 
 
-@pytest.mark.parametrize("name", preset_names())
+@pytest.mark.parametrize("name", recipe_names())
 def test_every_packaged_recipe_can_be_read(name):
     recipe = load_recipe(name)
     assert recipe.name == name
     assert Recipe.from_dict(json.loads(json.dumps(recipe.to_dict()))) == recipe
 
 
-def test_the_presets_are_there():
-    assert {"cpu-small", "edge", "reference", "tiny"} <= set(preset_names())
+def test_the_named_ones_are_there():
+    assert {"dsrfau-s", "dsrfau-nano", "edge", "reference", "tiny"} <= set(recipe_names())
 
 
 def test_settings_replace_single_values():
@@ -49,6 +49,9 @@ def test_settings_replace_single_values():
         ("student.epochs=0", "positive"),
         ("data.held_out=1.5", "between 0 and 1"),
         ("data.balance=2", "0–1"),
+        ("data.protocol=fera2016", "Unknown protocol"),
+        ("data.weights=[0.0, 0.0]", "not all of them 0"),
+        ("student.ema=1.0", "decay"),
         ("student.frozen_stages=2", "ImageNet"),
         ("student.warmup=1.0", "0–1"),
         ("distillation.feature_stages=['stride2']", "Unknown hidden stage"),
@@ -58,20 +61,20 @@ def test_settings_replace_single_values():
 )
 def test_nonsense_is_refused(setting, message):
     with pytest.raises(UsageError, match=message):
-        load_recipe("tiny", settings=[setting])
+        load_recipe("tiny", [setting])
 
 
-def test_a_file_replaces_the_preset(tmp_path):
+def test_a_file_is_a_recipe(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text("[student]\nepochs = 3\n")
-    recipe = load_recipe("tiny", path)
+    recipe = load_recipe(path)
     assert recipe.name == "mine"
     assert recipe.student.epochs == 3
     path.write_text("[student\n")
     with pytest.raises(UsageError, match=r"mine\.toml cannot be read"):
-        load_recipe(None, path)
+        load_recipe(str(path))
 
 
-def test_unknown_presets_name_the_known_ones():
-    with pytest.raises(UsageError, match="cpu-small"):
+def test_unknown_names_name_the_known_ones():
+    with pytest.raises(UsageError, match="dsrfau-nano"):
         load_recipe("gigantic")

@@ -30,7 +30,7 @@ def data(tmp_path_factory):
 
 
 def recipe(*settings):
-    return load_recipe("tiny", settings=settings)
+    return load_recipe("tiny", settings)
 
 
 def weights(folder):

@@ -11,6 +11,8 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from dsrfau_edge.errors import UsageError
+
 from .augment import Augmentation, augment, mirror_order
 from .prepared import Indices, PreparedData
 
@@ -86,16 +88,38 @@ def rarity_weights(intensities: npt.NDArray[np.float32], *, strength: float) -> 
 
 
 class BalancedSampler(Sampler[Draw]):
-    """Draws an epoch from a split, without replacement when `balance` is 0, else in proportion to `rarity_weights`.
+    """Draws an epoch from a split: without replacement, or in proportion to weights where there are any.
 
     Every process of a distributed run draws its own share of the same order.
+
+    Args:
+        data: where the positions are from.
+        positions: the split's positions.
+        balance: strength of `rarity_weights`; 0 draws evenly.
+        shares: each data folder's share of the draws; by size where empty.
+        seed: of the order.
+        rank: number of this process.
+        world: number of processes.
+
+    Raises:
+        UsageError: there are not as many shares as data folders, or none of the split's sets has one.
     """
 
     def __init__(
-        self, data: PreparedData, positions: Indices, *, balance: float, seed: int, rank: int = 0, world: int = 1
+        self,
+        data: PreparedData,
+        positions: Indices,
+        *,
+        balance: float,
+        shares: Sequence[float] = (),
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         self.positions = positions
         self.weights = rarity_weights(data.intensities[positions], strength=balance) if balance > 0 else None
+        if shares:
+            self.weights = _by_set(self.weights, data, positions, shares)
         self.seed = seed
         self.epoch = 0
         self.rank, self.world = rank, world
@@ -115,6 +139,23 @@ class BalancedSampler(Sampler[Draw]):
             order = rng.choice(self.positions, len(self.positions), p=self.weights)
         share = order[self.rank : len(self) * self.world : self.world]
         return iter([Draw(self.epoch, int(position)) for position in share])
+
+
+def _by_set(
+    weights: npt.NDArray[np.float64] | None, data: PreparedData, positions: Indices, shares: Sequence[float]
+) -> npt.NDArray[np.float64]:
+    """Weights scaled so that each set's sum to its share; `[n]`, summing to one."""
+    if len(shares) != len(data.sources):
+        raise UsageError(
+            f"data.weights names {len(shares)} shares for {len(data.sources)} data folders: give one each."
+        )
+    sets = data.sets[positions]
+    scaled = np.ones(len(positions)) if weights is None else weights.copy()
+    for number, share in enumerate(shares):
+        scaled[sets == number] *= share / max(scaled[sets == number].sum(), np.finfo(float).tiny)
+    if not scaled.any():
+        raise UsageError("data.weights leaves nothing to train on: the sets with a share have no training samples.")
+    return np.asarray(scaled / scaled.sum())
 
 
 class FixedSampler(Sampler[Draw]):

@@ -1,10 +1,10 @@
-"""Prepared data in memory, and its identity-exclusive splits. No torch: evaluation of a bundle reads the same."""
+"""Prepared data in memory, one set or several together. No torch: evaluation of a bundle reads the same."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dsrfau_edge.action_units import ALL_AUS, sites_of
 from dsrfau_edge.errors import DataError, UsageError
 
 from .augment import centre_crop
 from .shards import INDEX_NAME, Sample, ShardIndex, iter_samples, read_index
+from .splits import Mask, hashed, held_out
 
 Indices = npt.NDArray[np.intp]
 #: What synthesis writes for a part that is drawn by rule: not one look but the absence of a named one.
@@ -25,8 +27,9 @@ SPLITS = ("train", "held-out", "held-out-looks", "all")
 
 @dataclass(frozen=True, slots=True)
 class PreparedData:
-    """All samples of one or several data folders with the same sites, pictures still encoded.
+    """All samples of one or several data folders, pictures still encoded.
 
+    Sets that label different AUs are read with the sites of all; what a set does not label is NaN in its samples.
     The pictures lie in one buffer, so that worker processes share it instead of copying it object by object.
     """
 
@@ -39,6 +42,10 @@ class PreparedData:
     identities: npt.NDArray[np.str_]
     looks: tuple[tuple[str, ...], ...] = field(repr=False)
     keys: tuple[str, ...] = field(repr=False)
+    #: Each sample's own record, as its maker wrote it: rig, pose, look and so on.
+    meta: tuple[Mapping[str, Any], ...] = field(repr=False)
+    #: Number of the folder each sample is from, `[n]`.
+    sets: Indices
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -64,56 +71,51 @@ class PreparedData:
         """The network's view without augmentation: crop `[input_size, input_size, 3]` and centres `[S, 2]` in it."""
         return centre_crop(self.image(position), self.centres[position], self.index.input_size)
 
-    def split(self, name: str, *, held_out: float, looks: bool = False) -> Indices:
-        """Positions of a split.
+    def split(self, name: str, *, held_out: float, looks: bool = False, protocol: str = "identities") -> Indices:
+        """Positions of a split; which persons it leaves out says the protocol (`splits.PROTOCOLS`).
 
-        An identity belongs to the held-out ones by a hash of its name, whatever else is in the data. With `looks`, a
-        share of the skins, hair styles and so on is held out likewise: training sees none of them.
+        With `looks`, a share of the skins, hair styles and so on is held out likewise: training sees none of them.
 
         Args:
             name: `train`, `held-out`, `held-out-looks` (held-out identities that wear a held-out look) or `all`.
             held_out: share of the identities (and looks) to hold out, 0–1.
             looks: whether looks are held out as well.
+            protocol: how the persons to hold out are chosen.
 
         Raises:
             DataError: the split is empty.
-            UsageError: there is no split of this name.
+            UsageError: there is no split or protocol of this name.
         """
         if name not in SPLITS:
             raise UsageError(f"Unknown split {name!r}. Known: {', '.join(SPLITS)}.")
-        chosen = self._members(name, held_out=held_out, looks=looks)
+        chosen = self._members(name, share=held_out, looks=looks, protocol=protocol)
         if not chosen.any():
             raise DataError(
                 f"The split {name!r} of this data is empty ({len(set(self.identities.tolist()))} identities, "
-                f"{held_out:.0%} held out). Prepare more identities, or change data.held_out."
+                f"{held_out:.0%} held out, protocol {protocol}). Prepare more identities, or change data.held_out."
             )
         return np.flatnonzero(chosen)
 
-    def _members(self, name: str, *, held_out: float, looks: bool) -> npt.NDArray[np.bool_]:
+    def _members(self, name: str, *, share: float, looks: bool, protocol: str) -> Mask:
         if name == "all":
             return np.ones(len(self), bool)
-        unique, inverse = np.unique(self.identities, return_inverse=True)
-        chosen = np.array([_hash_share(f"identity {identity}") < held_out for identity in unique], bool)
-        outside: npt.NDArray[np.bool_] = np.asarray(chosen[inverse], bool)
-        new_look = np.array([any(_hash_share(f"look {look}") < held_out for look in worn) for worn in self.looks], bool)
+        kinds = [self.sources[number]["kind"] for number in self.sets]
+        train, outside = held_out(protocol, share, kinds=kinds, identities=self.identities.tolist(), meta=self.meta)
         if name == "held-out":
             return outside
+        worn = sorted({look for looks_ in self.looks for look in looks_})
+        new = {look for look, chosen in zip(worn, hashed("look", worn, share), strict=True) if chosen}
+        new_look = np.array([not new.isdisjoint(looks_) for looks_ in self.looks], bool)
         if name == "held-out-looks":
-            outside &= new_look
-            return outside
-        return ~outside & ~new_look if looks else ~outside
-
-
-def _hash_share(text: str) -> float:
-    """A number in [0, 1) that depends on the text alone."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+            return outside & new_look
+        return train & ~new_look if looks else train
 
 
 def load_prepared(folders: Sequence[str | Path], *, limit: int | None = None) -> PreparedData:
     """Read data folders into memory.
 
     Args:
-        folders: the data folders; they must agree in sites, sizes and template.
+        folders: the data folders; they must agree in sizes and template, and may differ in their AUs.
         limit: read no more than so many samples of each (a trial run).
 
     Raises:
@@ -121,17 +123,14 @@ def load_prepared(folders: Sequence[str | Path], *, limit: int | None = None) ->
     """
     if not folders:
         raise UsageError("No data given. Name a folder of prepared data with --data.")
-    first, samples, sources = read_index(folders[0]), list[Sample](), []
-    for folder in folders:
-        index = read_index(folder)
-        for name in ("aus", "sites", "crop_size", "input_size", "template"):
-            if getattr(index, name) != getattr(first, name):
-                raise DataError(
-                    f"{folders[0]} and {folder} differ in their {name}. Prepare them alike, or train on one."
-                )
+    indices = [read_index(folder) for folder in folders]
+    first = _together(folders, indices)
+    samples, sources, numbers = list[Sample](), [], list[int]()
+    for number, (folder, index) in enumerate(zip(folders, indices, strict=True)):
         read = _read(folder, index, limit)
-        samples += read
+        samples += read if index.sites == first.sites else _spread(read, index.sites, first.sites)
         sources.append(_source(folder, index, read))
+        numbers += [number] * len(read)
     sizes = [len(sample.image) for sample in samples]
     return PreparedData(
         index=first,
@@ -143,7 +142,37 @@ def load_prepared(folders: Sequence[str | Path], *, limit: int | None = None) ->
         identities=np.asarray([sample.identity for sample in samples]),
         looks=tuple(_looks(sample) for sample in samples),
         keys=tuple(sample.key for sample in samples),
+        meta=tuple(sample.meta for sample in samples),
+        sets=np.asarray(numbers, np.intp),
     )
+
+
+def _together(folders: Sequence[str | Path], indices: Sequence[ShardIndex]) -> ShardIndex:
+    """The first set's index with the AUs and sites of all, in the catalogue's order."""
+    first = indices[0]
+    for folder, index in zip(folders, indices, strict=True):
+        for name in ("crop_size", "input_size", "template"):
+            if getattr(index, name) != getattr(first, name):
+                raise DataError(
+                    f"{folders[0]} and {folder} differ in their {name}. Prepare them alike, or train on one."
+                )
+    if all(index.sites == first.sites and index.aus == first.aus for index in indices):
+        return first
+    labelled = {au for index in indices for au in index.aus}
+    aus = tuple(au for au in ALL_AUS if au in labelled)
+    return replace(first, aus=aus, sites=tuple(site.name for site in sites_of(aus)))
+
+
+def _spread(samples: Sequence[Sample], own: Sequence[str], sites: Sequence[str]) -> list[Sample]:
+    """Samples of a set with fewer sites than all: the others are unlabelled, and lie where they change nothing."""
+    columns = [sites.index(site) for site in own]
+    spread = []
+    for sample in samples:
+        intensities = np.full(len(sites), np.nan, np.float32)
+        centres = np.zeros((len(sites), 2), np.float32)
+        intensities[columns], centres[columns] = sample.intensities, sample.centres
+        spread.append(replace(sample, intensities=intensities, centres=centres))
+    return spread
 
 
 def _read(folder: str | Path, index: ShardIndex, limit: int | None) -> list[Sample]:

@@ -42,22 +42,40 @@ _STAGES = (
     _Stage(4, 5, 2, 6, 192),
     _Stage(1, 3, 1, 6, 320),
 )
-_TAPS = {4: 1, 8: 2, 16: 4, 32: 6}  # stride -> the last stage that has it
+_TAPS = (1, 2, 4)  # the last stages of strides 4, 8 and 16; that of stride 32 is the network's last
 
 
 @dataclass(frozen=True, slots=True)
 class LiteVariant:
-    """Width and depth multipliers, and the channels of the stem."""
+    """Width and depth multipliers, the channels of the stem, and whether the end is cut off.
+
+    A short network ends with the first block of stride 32, which holds a quarter of the weights of the whole: what
+    follows there sees the face as a whole, on a grid of four by four.
+    """
 
     width: float
     depth: float
     stem: int = 32
+    short: bool = False
+
+    def stages(self) -> tuple[_Stage, ...]:
+        """The stages as they are built."""
+        last = len(_STAGES) - 1
+        scaled = [
+            stage._replace(
+                repeats=stage.repeats if position in (0, last) else math.ceil(stage.repeats * self.depth),
+                channels=_scaled_width(stage.channels, self.width),
+            )
+            for position, stage in enumerate(_STAGES)
+        ]
+        return (*scaled[: last - 1], scaled[last - 1]._replace(repeats=1)) if self.short else tuple(scaled)
 
 
 VARIANTS = {
     "efficientnet_lite0": LiteVariant(1.0, 1.0),
     "efficientnet_lite1": LiteVariant(1.0, 1.1),
     "efficientnet_lite2": LiteVariant(1.1, 1.2),
+    "efficientnet_lite0_short": LiteVariant(1.0, 1.0, short=True),
     "tiny": LiteVariant(0.25, 0.1, stem=8),  # for tests: no published weights
 }
 
@@ -104,16 +122,15 @@ class EfficientNetLite(nn.Module):
             nn.Conv2d(3, shape.stem, 3, 2, 1, bias=False), _norm(shape.stem), nn.ReLU6(inplace=True)
         )
         self.stages = nn.ModuleList()
-        inputs, last = shape.stem, len(_STAGES) - 1
-        for position, stage in enumerate(_STAGES):
-            outputs = _scaled_width(stage.channels, shape.width)
-            repeats = stage.repeats if position in (0, last) else math.ceil(stage.repeats * shape.depth)
-            blocks = [InvertedResidual(inputs, outputs, stage.kernel, stage.stride, stage.expansion)]
-            blocks += [InvertedResidual(outputs, outputs, stage.kernel, 1, stage.expansion) for _ in range(repeats - 1)]
+        inputs, stages = shape.stem, shape.stages()
+        for repeats, kernel, stride, expansion, outputs in stages:
+            blocks = [InvertedResidual(inputs, outputs, kernel, stride, expansion)]
+            blocks += [InvertedResidual(outputs, outputs, kernel, 1, expansion) for _ in range(repeats - 1)]
             self.stages.append(nn.Sequential(*blocks))
             inputs = outputs
+        self._taps = (*_TAPS, len(stages) - 1)
         #: Channels of the features at strides 4, 8, 16 and 32.
-        self.channels = tuple(_scaled_width(_STAGES[tap].channels, shape.width) for tap in _TAPS.values())
+        self.channels = tuple(stages[tap].channels for tap in self._taps)
         self.classifier = (
             nn.Sequential(
                 nn.Conv2d(inputs, HEAD_CHANNELS, 1, bias=False),
@@ -133,7 +150,7 @@ class EfficientNetLite(nn.Module):
         features = []
         for position, stage in enumerate(self.stages):
             x = stage(x)
-            if position in _TAPS.values():
+            if position in self._taps:
                 features.append(x)
         return features
 

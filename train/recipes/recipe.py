@@ -1,4 +1,4 @@
-"""The recipe's parts, and how one is read from a preset, a file and `key=value` settings."""
+"""The recipe's parts, and how one is read from a name or a file and `key=value` settings."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any, get_type_hints
 from dsrfau_edge.errors import UsageError
 
 from ..data.augment import Augmentation
+from ..data.splits import require_protocol
 from ..networks.heatmap import NetworkConfig
 from ..networks.upsampler import STAGES
 
@@ -21,15 +22,24 @@ else:
 
 _FOLDER = Path(__file__).parent
 ROLES = ("teacher", "student")
+#: The recipe of the bundled student.
+DEFAULT = "dsrfau-s"
 
 
 @dataclass(frozen=True, slots=True)
 class DataConfig:
-    """Splits and loading. `held_out` is the share of identities kept from training; `workers` are loading processes."""
+    """Splits, sampling and loading.
 
+    `protocol` says which persons are held out (`train.data.splits`), `held_out` is the share of identities where it is
+    theirs to say; `balance` is how strongly rare intensities are drawn more often (0 evenly, 1 fully); `weights` are
+    the data folders' shares of the draws, in their order (by size where empty); `workers` are loading processes.
+    """
+
+    protocol: str = "identities"
     held_out: float = 0.15
     held_out_looks: bool = False
     balance: float = 0.5
+    weights: tuple[float, ...] = ()
     workers: int = 1
 
     def __post_init__(self) -> None:
@@ -37,6 +47,13 @@ class DataConfig:
             raise UsageError(f"data.held_out is {self.held_out}: give a share between 0 and 1, as 0.15.")
         if not 0 <= self.balance <= 1 or self.workers < 0:
             raise UsageError("data.balance lies in 0–1 and data.workers is 0 or more.")
+        if self.weights and (min(self.weights) < 0 or not 0 < sum(self.weights) < float("inf")):
+            raise UsageError("data.weights are 0 or more, one per data folder, and not all of them 0.")
+        require_protocol(self.protocol)
+
+    def split_options(self) -> dict[str, Any]:
+        """What `PreparedData.split` is told beside the split's name."""
+        return {"held_out": self.held_out, "looks": self.held_out_looks, "protocol": self.protocol}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +61,8 @@ class RoleConfig:
     """How one network is built and trained.
 
     `frozen_stages` are the backbone's first stages (with the stem) that keep their ImageNet weights; `backbone_rate` is
-    the backbone's share of `learning_rate`; `foreground` weights the spots in the heatmap loss.
+    the backbone's share of `learning_rate`; `foreground` weights the spots in the heatmap loss; with `ema` above 0 what
+    is evaluated and saved is the exponential moving average of the weights with that decay per step.
     """
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -57,6 +75,7 @@ class RoleConfig:
     clip: float = 1.0
     frozen_stages: int = 2
     foreground: float = 60.0
+    ema: float = 0.0
     precision: str = "bf16-mixed"
 
     def __post_init__(self) -> None:
@@ -64,6 +83,8 @@ class RoleConfig:
             raise UsageError("epochs, batch and learning_rate must be positive.")
         if self.frozen_stages < 0 or self.foreground < 0 or not 0 <= self.warmup < 1:
             raise UsageError("frozen_stages and foreground are 0 or more, warmup lies in 0–1.")
+        if not 0 <= self.ema < 1:
+            raise UsageError(f"ema is {self.ema}: give a decay from 0 (no averaging) to below 1, as 0.999.")
         if self.frozen_stages and not self.network.pretrained:
             raise UsageError("Frozen stages need ImageNet weights: set frozen_stages=0 or network.pretrained=true.")
 
@@ -122,31 +143,28 @@ class Recipe:
         return built
 
 
-def preset_names() -> tuple[str, ...]:
+def recipe_names() -> tuple[str, ...]:
     """Names of the recipes that come with the package."""
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.toml")))
 
 
-def load_recipe(preset: str | None = None, file: Path | None = None, settings: Sequence[str] = ()) -> Recipe:
-    """A recipe from a preset or a TOML file, with single values replaced.
+def load_recipe(recipe: str | Path = DEFAULT, settings: Sequence[str] = ()) -> Recipe:
+    """A recipe that comes with the package or a TOML file, with single values replaced.
 
     Args:
-        preset: name of a packaged recipe.
-        file: a recipe file; replaces the preset.
+        recipe: name of a packaged recipe, or a recipe file.
         settings: `key=value` with dotted keys, such as `student.epochs=4`; values are written as in TOML.
 
     Raises:
-        UsageError: no such preset, an unreadable file, an unknown key or a value of the wrong kind.
+        UsageError: no such recipe, an unreadable file, an unknown key or a value of the wrong kind.
     """
-    if file is None:
-        name = preset or "cpu-small"
-        file = _FOLDER / f"{name}.toml"
-        if not file.is_file():
-            raise UsageError(f"Unknown preset {name!r}. Known: {', '.join(preset_names())}.")
+    file = _FOLDER / f"{recipe}.toml" if recipe in recipe_names() else Path(recipe)
+    if not file.is_file():
+        raise UsageError(f"{recipe} is neither a recipe ({', '.join(recipe_names())}) nor a recipe file.")
     try:
         raw: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise UsageError(f"The recipe {file} cannot be read: {error}. Compare it with a preset's file.") from error
+        raise UsageError(f"The recipe {file} cannot be read: {error}. Compare it with a packaged one.") from error
     raw.setdefault("name", file.stem)
     for setting in settings:
         _apply(raw, setting)
