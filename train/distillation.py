@@ -13,6 +13,7 @@ from torch import nn
 
 from .data.dataset import Batch
 from .losses import ChannelWiseLoss, FeatureMapLoss, RegionWiseLoss
+from .networks.folding import folded
 from .networks.heatmap import HeatmapNetwork
 from .networks.upsampler import STAGES
 from .recipes import DistillationConfig
@@ -45,7 +46,7 @@ class DistillationTask(HeatmapTask):
     ) -> None:
         super().__init__(student, foreground=foreground, frozen_stages=frozen_stages)
         self.config = config
-        self.teacher = teacher.requires_grad_(False)  # noqa: FBT003 - torch's own signature
+        self.teacher = folded(teacher).requires_grad_(False)  # noqa: FBT003 - torch's own signature
         widths = dict(zip(STAGES, zip(student.config.widths, teacher.config.widths, strict=True), strict=True))
         adapted = {*config.feature_stages, *config.relation_stages}
         self.adaptors = nn.ModuleDict({name: _adaptor(*widths[name]) for name in STAGES if name in adapted})

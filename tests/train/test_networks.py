@@ -12,6 +12,7 @@ from dsrfau_edge.train.inference import count_macs, count_parameters  # noqa: E4
 from dsrfau_edge.train.networks import pretrained  # noqa: E402
 from dsrfau_edge.train.networks.depthwise import DepthwiseConv2d  # noqa: E402
 from dsrfau_edge.train.networks.efficientnet_lite import EfficientNetLite  # noqa: E402
+from dsrfau_edge.train.networks.folding import folded  # noqa: E402
 from dsrfau_edge.train.networks.heatmap import DecodedNetwork, HeatmapNetwork, NetworkConfig, decode  # noqa: E402
 from dsrfau_edge.train.networks.pretrained import load_pretrained  # noqa: E402
 
@@ -138,6 +139,25 @@ def test_reference_pair_has_the_published_baselines_size():
         assert count_parameters(network) / 1e6 == pytest.approx(millions, abs=0.01)
         assert count_macs(network, 256) / 1e9 == pytest.approx(giga, abs=0.01)
         assert network.training
+
+
+@pytest.mark.parametrize(("backbone", "upsampler"), [("tiny", "deconv"), ("tiny", "separable"), ("resnet18", "deconv")])
+def test_folding_changes_no_prediction(backbone, upsampler):
+    torch.manual_seed(0)
+    network = HeatmapNetwork(NetworkConfig(backbone, upsampler, (8, 8, 8), pretrained=False), 3)
+    crops = torch.randint(0, 256, (4, 64, 64, 3), dtype=torch.uint8)
+    network.train()
+    for _ in range(3):
+        network(crops)  # statistics other than the initial ones
+    before = network.eval()(crops)
+    small = folded(network)
+    after = small(crops)
+    torch.testing.assert_close(after.heatmaps, before.heatmaps, rtol=1e-3, atol=1e-6)
+    for name, stage in before.stages.items():
+        torch.testing.assert_close(after.stages[name], stage, rtol=1e-3, atol=1e-4)
+    kinds = [type(module) for module in small.modules()]
+    assert kinds.count(torch.nn.BatchNorm2d) < sum(isinstance(m, torch.nn.BatchNorm2d) for m in network.modules())
+    assert network.state_dict().keys() == HeatmapNetwork(network.config, 3).state_dict().keys()
 
 
 def test_a_short_backbone_is_the_whole_ones_beginning():

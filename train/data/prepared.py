@@ -107,8 +107,11 @@ class PreparedData:
         new = {look for look, chosen in zip(worn, hashed("look", worn, share), strict=True) if chosen}
         new_look = np.array([not new.isdisjoint(looks_) for looks_ in self.looks], bool)
         if name == "held-out-looks":
-            return outside & new_look
-        return train & ~new_look if looks else train
+            outside &= new_look
+            return outside
+        if looks:
+            train &= ~new_look
+        return train
 
 
 def load_prepared(folders: Sequence[str | Path], *, limit: int | None = None) -> PreparedData:
