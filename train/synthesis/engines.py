@@ -6,17 +6,12 @@ An engine renders shards and hands their bytes back; whoever asked writes them. 
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
-import pickle
-import signal
 import socket
-import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +19,7 @@ import cv2
 
 from dsrfau_edge.errors import DataError, DsrfauError, RuntimeUnavailable
 
+from ..crew import messages
 from ..data.shards import PackedShard, Sample, pack_shard
 from .faces import FaceFactory
 from .plan import Plan, fingerprint, made_with
@@ -93,98 +89,18 @@ def ray_engine(workers: int | None = None, address: str | None = None) -> Engine
     return lambda plan, numbers, on_faces: _ray(plan, numbers, on_faces, workers, address)
 
 
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    error: Exception
-    trace: str
-
-
-def _work(connection: Connection, plan: Plan) -> None:
-    """Render what is asked for until the other end closes: that of a parent which was killed does, too."""
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            number = connection.recv()
-            result: Rendered | _Failure
-            try:
-                result = render_shard(plan, number, lambda: connection.send(None))
-            except Exception as error:  # whatever it is, the parent says it
-                trace = traceback.format_exc()
-                result = _Failure(error if _travels(error) else RuntimeError(trace), trace)
-            connection.send(result)
-
-
-def _travels(error: Exception) -> bool:
-    try:
-        return isinstance(pickle.loads(pickle.dumps(error)), type(error))
-    except Exception:  # pickling runs the exception's own code
-        return False
-
-
 def _local(plan: Plan, numbers: Sequence[int], on_faces: Callable[[int], None], workers: int) -> Iterator[Rendered]:
-    waiting = deque(numbers)
-    crew: list[tuple[Connection, Any]] = []
-    try:
-        crew.extend(_hire(plan) for _ in range(min(workers, len(waiting))))
-        for connection, _ in crew:
-            _ask(connection, waiting.popleft())
-        busy = [connection for connection, _ in crew]
-        while busy:
-            ready = wait(busy)
-            for connection in [one for one in busy if one in ready]:
-                message = _answer(connection)
-                if message is None:
-                    on_faces(1)
-                    continue
-                if waiting:
-                    _ask(connection, waiting.popleft())
-                else:
-                    busy.remove(connection)
+    with contextlib.closing(messages(_render, plan, numbers, workers, what="rendering")) as told:  # type: ignore[type-var]
+        for message in told:
+            if message is None:
+                on_faces(1)
+            else:
                 yield message
-    finally:
-        for connection, process in crew:
-            process.kill()  # it has nothing to put in order: it writes no file
-            connection.close()
-        for _, process in crew:
-            process.join()
 
 
-def _hire(plan: Plan) -> tuple[Connection, Any]:
-    """A worker. Ctrl-C, which a terminal sends to all processes, is the parent's to deal with."""
-    context = multiprocessing.get_context("spawn")
-    mine, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, plan), daemon=True)
-    masks = hasattr(signal, "pthread_sigmask")
-    if masks:
-        from multiprocessing import resource_tracker
-
-        resource_tracker.ensure_running()  # starting it would lift the mask
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        process.start()
-    finally:
-        if masks:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
-    return mine, process
-
-
-def _ask(connection: Connection, number: int) -> None:
-    with contextlib.suppress(ConnectionError):  # then its answer is the end of the line
-        connection.send(number)
-
-
-def _answer(connection: Connection) -> Rendered | None:
-    try:
-        message = connection.recv()
-    except (EOFError, ConnectionError) as error:
-        raise DsrfauError(
-            "A rendering process died, most likely for want of memory or in the graphics driver. Give fewer "
-            "--workers; the same command continues with the shards that are missing."
-        ) from error
-    if isinstance(message, _Failure):
-        raise message.error from RuntimeError(f"in a rendering process:\n{message.trace}")
-    assert message is None or isinstance(message, Rendered)
-    return message
+def _render(plan: Plan, number: int, tell: Callable[[object], None]) -> None:
+    """In a worker: tell every face as None, and then the shard."""
+    tell(render_shard(plan, number, lambda: tell(None)))
 
 
 def _ray(
