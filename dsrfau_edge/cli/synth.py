@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-import signal
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from dsrfau_edge.cli import synth_pictures, synth_rigs
+from dsrfau_edge.cli.progress import bar, stops_on_sigterm
 from dsrfau_edge.errors import UsageError
-
-if TYPE_CHECKING:
-    from types import FrameType
-
-_TERMINATED = 128 + signal.SIGTERM
 
 
 @click.group("synth", short_help="Render faces with known AU intensities.")
@@ -90,15 +78,15 @@ def render(
 
     chosen = local_engine(workers) if engine == "local" else ray_engine(workers, ray_address)
     plan = Plan(count, seed, int(size), per_identity, str(assets) if assets else None, rigs or ("makehuman",))
-    with _stops_on_sigterm(), _bar(count) as bar:
-        index = produce(plan, output, engine=chosen, on_found=bar.found, on_faces=bar.rendered)
+    with stops_on_sigterm(), bar(count, "rendering") as shown:
+        index = produce(plan, output, engine=chosen, on_found=shown.found, on_faces=shown.made)
     megabytes = sum(shard.size or 0 for shard in index.shards) / 1e6
     if as_json:
         report = {
             "output": str(output),
             "faces": index.count,
-            "rendered": bar.count,
-            "seconds": round(bar.seconds, 1),
+            "rendered": shown.count,
+            "seconds": round(shown.seconds, 1),
             "shards": len(index.shards),
             "megabytes": round(megabytes, 1),
         }
@@ -106,73 +94,6 @@ def render(
         return
     click.echo(f"{index.count} faces in {len(index.shards)} shards, {megabytes:.1f} MB: {output}")
     click.echo(f"Next: dsrfau-train all --data {output} -o runs/first")
-
-
-class _Bar:
-    """Counts faces; those of an earlier run are done but do not count as speed."""
-
-    def __init__(self, show: Callable[[int, str], None]) -> None:
-        self.count, self._done = 0, 0
-        self._show, self._start, self._first = show, time.monotonic(), 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Since the beginning."""
-        return time.monotonic() - self._start
-
-    def found(self, count: int) -> None:
-        """So many are there already."""
-        self._done = count
-        self._show(self._done, "")
-
-    def rendered(self, count: int) -> None:
-        """So many more were rendered."""
-        now = time.monotonic()
-        if not self.count:
-            self._first = now  # workers take seconds to start; the rate is that of rendering
-        self.count += count
-        self._done += count
-        rate = (self.count - 1) / (now - self._first) if now > self._first else 0.0
-        self._show(self._done, f"{rate:.1f} images/s" if rate else "")
-
-
-@contextlib.contextmanager
-def _bar(total: int) -> Iterator[_Bar]:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (TextColumn("rendering"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-               TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn())  # fmt: skip
-    console = Console(stderr=True)
-    wanted = console.is_terminal and logging.getLogger("dsrfau_edge").isEnabledFor(logging.WARNING)
-    with Progress(*columns, console=console, disable=not wanted, speed_estimate_period=120) as progress:
-        task = progress.add_task("faces", total=total, rate="")
-        yield _Bar(lambda done, rate: progress.update(task, completed=done, rate=rate))
-
-
-@contextlib.contextmanager
-def _stops_on_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the command as Ctrl-C does: workers stop, and nothing half written stays."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        sys.exit(_TERMINATED)
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 for _verb in (
