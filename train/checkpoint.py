@@ -9,12 +9,13 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import torch
 from safetensors.torch import load_file, save_file
 
 from dsrfau_edge.errors import DataError
@@ -111,6 +112,42 @@ def load_network(folder: str | Path) -> tuple[HeatmapNetwork, Checkpoint]:
             f"{folder}: {WEIGHTS} does not hold the network that {DESCRIPTION} describes ({error})."
         ) from error
     return network.eval(), checkpoint
+
+
+def start_from(network: HeatmapNetwork, sites: Sequence[str], folder: str | Path) -> float:
+    """Give a network a checkpoint's weights where the two are built alike; heatmaps go by the names of their sites.
+
+    Args:
+        network: the network to change.
+        sites: names of its heatmaps.
+        folder: the checkpoint; it may have another width, depth or other sites.
+
+    Returns:
+        Share of the network's weights that are now the checkpoint's, 0–1.
+
+    Raises:
+        DataError: the checkpoint is damaged, or less than half of the network's weights are found in it.
+    """
+    source, checkpoint = load_network(folder)
+    given, taken = source.state_dict(), dict[str, torch.Tensor]()
+    for name, value in network.state_dict().items():
+        if name.startswith("head."):
+            rows = [checkpoint.sites.index(site) if site in checkpoint.sites else None for site in sites]
+            taken[name] = value.clone()
+            if given[name].shape[1:] == value.shape[1:]:
+                for row, theirs in enumerate(rows):
+                    if theirs is not None:
+                        taken[name][row] = given[name][theirs]
+        elif name in given and given[name].shape == value.shape:
+            taken[name] = given[name]
+    share: float = sum(v.numel() for v in taken.values()) / sum(v.numel() for v in network.state_dict().values())
+    if share < 0.5:
+        raise DataError(
+            f"{folder} is built too differently to start from: it has {share:.0%} of this network's weights. Choose a "
+            "checkpoint with the same backbone and widths."
+        )
+    network.load_state_dict(taken, strict=False)
+    return share
 
 
 def _graph_metadata(data: PreparedData) -> dict[str, str]:

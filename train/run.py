@@ -8,7 +8,7 @@ import logging
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from dsrfau_edge import __version__
 from dsrfau_edge.errors import DataError, UsageError
 
-from .checkpoint import load_network, save_checkpoint
+from .checkpoint import load_network, save_checkpoint, start_from
 from .data.prepared import PreparedData
 from .description import DESCRIPTION, Checkpoint, read_checkpoint, require_replaceable
 from .distillation import DistillationTask
@@ -79,7 +79,13 @@ class RunOptions:
 
 
 def train_role(
-    role: str, data: PreparedData, recipe: Recipe, options: RunOptions, *, teacher: Path | None = None
+    role: str,
+    data: PreparedData,
+    recipe: Recipe,
+    options: RunOptions,
+    *,
+    teacher: Path | None = None,
+    init: Path | None = None,
 ) -> Checkpoint:
     """Train a teacher or a student and write its checkpoint to `options.folder / role`.
 
@@ -92,14 +98,16 @@ def train_role(
         recipe: how.
         options: where, seed and so on.
         teacher: checkpoint folder of the teacher; a student without one learns from the heatmaps alone.
+        init: checkpoint folder whose weights to start from, in place of ImageNet's or random ones.
 
     Raises:
-        DataError: unusable data or teacher.
+        DataError: unusable data, teacher or start.
         UsageError: a folder to write to holds something else, or a finished checkpoint of another recipe.
         DsrfauError: the loss stopped being a number.
     """
     destination, run = options.places(role)
-    fingerprint = _fingerprint(role, data, recipe, options.seed, teacher)
+    parents = {"teacher": teacher, "init": init}
+    fingerprint = _fingerprint(role, data, recipe, options.seed, parents)
     if not options.fresh and (destination / DESCRIPTION).is_file():
         finished = read_checkpoint(destination)
         if finished.training.get("fingerprint") == fingerprint:
@@ -113,11 +121,14 @@ def train_role(
     lightning.seed_everything(options.seed, workers=True, verbose=False)
     positions = data.split("train", **recipe.data.split_options())
     task = _task(role, data, recipe, teacher)
+    if init is not None:
+        share = start_from(task.network, data.index.sites, init)
+        options.report(f"{role}: {share:.0%} of the weights start as those of {init}")
     started = time.monotonic()
     trainer = fit(task, data, recipe.role(role), recipe, options.fitting(run, role))
     seconds = time.monotonic() - started
     if trainer.is_global_zero:  # one process of a distributed run writes, the others wait for it
-        training = _provenance(role, recipe, options.seed, fingerprint, seconds, len(positions), teacher)
+        training = _provenance(role, recipe, options.seed, fingerprint, seconds, len(positions), parents)
         network = task.network.cpu().eval()
         metrics = {"held_out": evaluate_splits(network, data, recipe)}
         calibration = np.random.default_rng(options.seed).permutation(positions)
@@ -148,10 +159,10 @@ def _task(role: str, data: PreparedData, recipe: Recipe, teacher: Path | None) -
     if role == "teacher" or teacher is None:
         return HeatmapTask(network, **common)  # type: ignore[arg-type]
     taught, described = load_network(teacher)
-    if described.sites != data.index.sites or described.input_size != data.index.input_size:
+    if described.input_size != data.index.input_size or described.template != dict(data.index.template):
         raise DataError(
-            f"The teacher {teacher} was trained for other sites or another input size than this data. Train a "
-            "teacher on it."
+            f"The teacher {teacher} was trained on crops of another size or alignment than this data. Train a teacher "
+            "on it."
         )
     return DistillationTask(network, taught, config=recipe.distillation, **common)  # type: ignore[arg-type]
 
@@ -179,7 +190,7 @@ def _prepare(run: Path, fingerprint: str, *, fresh: bool) -> None:
         raise UsageError(f"Cannot write to {run}: {error.strerror}. Choose another folder with -o.") from error
 
 
-def _fingerprint(role: str, data: PreparedData, recipe: Recipe, seed: int, teacher: Path | None) -> str:
+def _fingerprint(role: str, data: PreparedData, recipe: Recipe, seed: int, parents: Mapping[str, Path | None]) -> str:
     parts: dict[str, Any] = {
         "role": role,
         "config": recipe.to_dict()[role],
@@ -190,12 +201,18 @@ def _fingerprint(role: str, data: PreparedData, recipe: Recipe, seed: int, teach
     }
     if role == "student":
         parts["distillation"] = recipe.to_dict()["distillation"]
-        parts["teacher"] = None if teacher is None else dict(read_checkpoint(teacher).files)
+    parts["parents"] = {name: dict(read_checkpoint(path).files) for name, path in parents.items() if path is not None}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _provenance(
-    role: str, recipe: Recipe, seed: int, fingerprint: str, seconds: float, samples: int, teacher: Path | None
+    role: str,
+    recipe: Recipe,
+    seed: int,
+    fingerprint: str,
+    seconds: float,
+    samples: int,
+    parents: Mapping[str, Path | None],
 ) -> dict[str, Any]:
     return {
         "role": role,
@@ -204,7 +221,7 @@ def _provenance(
         "epochs": recipe.role(role).epochs,
         "samples": samples,
         "seconds": round(seconds),
-        "teacher": None if teacher is None else dict(read_checkpoint(teacher, verify=False).files),
+        **{name: path and dict(read_checkpoint(path, verify=False).files) for name, path in parents.items()},
         "revision": _revision(),
         "versions": {"dsrfau_edge": __version__, "torch": torch.__version__, "lightning": lightning.__version__},
         "fingerprint": fingerprint,

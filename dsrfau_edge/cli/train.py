@@ -17,10 +17,7 @@ from dsrfau_edge.errors import RuntimeUnavailable
 from .common import recipe_options
 
 if TYPE_CHECKING:
-    from dsrfau_edge.train.data.prepared import PreparedData
     from dsrfau_edge.train.description import Checkpoint
-    from dsrfau_edge.train.recipes import Recipe
-    from dsrfau_edge.train.run import RunOptions
 
 #: Lightning's names.
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
@@ -59,6 +56,9 @@ def _run_options(function: Function) -> Function:
         ),
         click.option(
             "--device", default="auto", show_default=True, type=click.Choice(ACCELERATORS), help="What to train on."
+        ),
+        click.option(
+            "--init", type=click.Path(path_type=Path), help="Checkpoint whose weights to start from, to go on from it."
         ),
         click.option("--limit", type=click.IntRange(min=1), help="Use no more than so many samples of each folder."),
         click.option("--epochs", type=click.IntRange(min=1), help="Epochs, in place of the recipe's."),
@@ -114,6 +114,8 @@ def student(*, teacher: Path | None, no_teacher: bool, **options: Any) -> None:
 @_run_options
 def both(**options: Any) -> None:
     """Train a teacher, then distil a student from it."""
+    if options["init"] is not None:
+        raise click.UsageError("--init starts one network: give it to `dsrfau-train teacher` or `student`.")
     _train(["teacher", "student"], options["output"] / "teacher", **options)
 
 
@@ -178,6 +180,7 @@ def _train(
     device: str,
     devices: str,
     nodes: int,
+    init: Path | None,
     fresh: bool,
     as_json: bool,
     recipe: str,
@@ -187,7 +190,7 @@ def _train(
     _require_training()
     from dsrfau_edge.train.data.prepared import load_prepared
     from dsrfau_edge.train.recipes import load_recipe
-    from dsrfau_edge.train.run import RunOptions
+    from dsrfau_edge.train.run import RunOptions, train_role
 
     overrides = [f"{role}.epochs={epochs}" for role in roles] if epochs else []
     chosen = load_recipe(recipe, [*settings, *overrides])
@@ -206,7 +209,10 @@ def _train(
     data = load_prepared(folders, limit=limit)
     identities = len(set(data.identities.tolist()))
     _say(f"{len(data)} crops of {identities} identities, recipe {chosen.name!r}, seed {seed}")
-    checkpoints = {role: _one(role, data, chosen, options, teacher) for role in roles}
+    checkpoints = {}
+    for role in roles:
+        parent = teacher if role == "student" else None
+        checkpoints[role] = train_role(role, data, chosen, options, teacher=parent, init=init)
     if _is_first_process():
         _report(checkpoints, output, as_json=as_json)
 
@@ -220,12 +226,6 @@ def _say(text: str) -> None:
     """A line of progress on stderr; a run takes long enough to be told about unless -q is given."""
     if _is_first_process() and logging.getLogger("dsrfau_edge").isEnabledFor(logging.WARNING):
         click.echo(text, err=True)
-
-
-def _one(role: str, data: PreparedData, recipe: Recipe, options: RunOptions, teacher: Path | None) -> Checkpoint:
-    from dsrfau_edge.train.run import train_role
-
-    return train_role(role, data, recipe, options, teacher=teacher if role == "student" else None)
 
 
 def _report(checkpoints: dict[str, Checkpoint], output: Path, *, as_json: bool) -> None:

@@ -16,10 +16,11 @@ pytest.importorskip("lightning", reason="training needs the train extra")
 
 from dsrfau_edge.errors import DataError, DsrfauError, UsageError  # noqa: E402
 from dsrfau_edge.train import run as run_module  # noqa: E402
-from dsrfau_edge.train.checkpoint import load_network  # noqa: E402
+from dsrfau_edge.train.checkpoint import load_network, start_from  # noqa: E402
 from dsrfau_edge.train.data.prepared import load_prepared  # noqa: E402
 from dsrfau_edge.train.data.shards import read_index, write_index, write_shard  # noqa: E402
 from dsrfau_edge.train.module import TrainingModule  # noqa: E402
+from dsrfau_edge.train.networks.heatmap import HeatmapNetwork, NetworkConfig  # noqa: E402
 from dsrfau_edge.train.recipes import load_recipe  # noqa: E402
 from dsrfau_edge.train.run import RunOptions, train_role  # noqa: E402
 
@@ -209,20 +210,66 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_batch(tmp_path, data, monk
     assert "broken_batch.npz" in str(caught.value)
 
 
-def test_a_teacher_for_other_sites(tmp_path, data):
+def test_a_teacher_may_know_other_sites_but_not_other_crops(tmp_path, data):
+    """What is distilled are hidden stages; they have to be of the same crop."""
     train_role("teacher", data, recipe(), RunOptions(tmp_path))
-    folder = tmp_path / "other"
-    folder.mkdir()
+    fewer = tmp_path / "fewer"
+    fewer.mkdir()
     samples = [
         replace(s, intensities=s.intensities[:2], centres=s.centres[:2]) for s in (toy_sample(n) for n in range(16))
     ]
     index = read_index(write_toy(tmp_path / "toy"))
-    entry = write_shard(folder, "shard-000000.tar", samples)
-    write_index(folder, replace(index, aus=("AU12",), sites=index.sites[:2], shards=(entry,)))
-    with pytest.raises(DataError, match="other sites"):
-        train_role(
-            "student", load_prepared([folder]), recipe(), RunOptions(tmp_path / "o"), teacher=tmp_path / "teacher"
-        )
+    entry = write_shard(fewer, "shard-000000.tar", samples)
+    write_index(fewer, replace(index, aus=("AU12",), sites=index.sites[:2], shards=(entry,)))
+    options, teacher = RunOptions(tmp_path / "o"), tmp_path / "teacher"
+    student = train_role("student", load_prepared([fewer]), recipe(), options, teacher=teacher)
+    assert student.sites == index.sites[:2]
+    elsewhere = load_prepared([write_toy(tmp_path / "else", template={"landmarks": [0], "points": [[0.4, 0.5]]})])
+    with pytest.raises(DataError, match="another size or alignment"):
+        train_role("student", elsewhere, recipe(), RunOptions(tmp_path / "p"), teacher=teacher)
+
+
+def test_a_run_starts_from_a_checkpoint(tmp_path, data):
+    first = train_role("student", data, recipe(), RunOptions(tmp_path))
+    gently = recipe("student.learning_rate=1e-9", "student.weight_decay=0")
+    options = RunOptions(tmp_path / "on", seed=1)
+    second = train_role("student", data, gently, options, init=tmp_path / "student")
+    (before, _), (after, _) = (load_network(folder) for folder in (tmp_path / "student", tmp_path / "on" / "student"))
+    for name, value in after.named_parameters():
+        torch.testing.assert_close(value, before.get_parameter(name), rtol=0, atol=1e-5)
+    assert second.training["init"] == first.files
+    assert second.training["fingerprint"] != first.training["fingerprint"]
+
+
+def test_only_what_is_built_alike_is_taken_over(tmp_path, data):
+    train_role("student", data, recipe(), RunOptions(tmp_path))
+    source, _ = load_network(tmp_path / "student")
+    config = replace(source.config, widths=(16, 16, 24))
+    network = HeatmapNetwork(config, 4)
+    sites = ("AU25", "AU01_left", "AU12_left", "AU12_right")
+    assert 0.5 < start_from(network, sites, tmp_path / "student") < 1
+    assert torch.equal(network.backbone.stem[0].weight, source.backbone.stem[0].weight)
+    network = HeatmapNetwork(source.config, 4)
+    start_from(network, sites, tmp_path / "student")
+    assert torch.equal(network.head.weight[[2, 3, 0]], source.head.weight)
+    assert not network.head.weight[1].equal(source.head.weight[1])
+    with pytest.raises(DataError, match="too differently"):
+        start_from(HeatmapNetwork(NetworkConfig("resnet18", pretrained=False), 3), ("AU25",) * 3, tmp_path / "student")
+
+
+def test_averaged_weights_are_resumed_too(tmp_path, data, monkeypatch):
+    """The moving average differs from the last weights, and a killed run ends with the unbroken run's average."""
+    chosen = recipe("student.ema=0.9", "student.epochs=2")
+    train_role("student", data, chosen, RunOptions(tmp_path / "whole"))
+    train_role("student", data, recipe("student.epochs=2"), RunOptions(tmp_path / "plain"))
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1, RuntimeError("power cut"))
+        with pytest.raises(RuntimeError, match="power cut"):
+            train_role("student", data, chosen, RunOptions(tmp_path / "broken"))
+    train_role("student", data, chosen, RunOptions(tmp_path / "broken"))
+    whole, plain, broken = (weights(tmp_path / name / "student") for name in ("whole", "plain", "broken"))
+    assert all(torch.equal(whole[name], broken[name]) for name in whole)
+    assert not torch.equal(whole["head.weight"], plain["head.weight"])
 
 
 def test_a_folder_that_cannot_be_written(tmp_path, data):
