@@ -39,6 +39,6 @@ class HeatmapLoss(nn.Module):
             labelled = ~torch.isnan(intensities)
             weights = (1.0 + self.foreground * spots) * labelled[..., None, None]
             targets = spots * torch.where(labelled, intensities, 0.0)[..., None, None]
-            # torch.where: an unlabelled map must not reach the sum even if it is infinite.
-            errors = torch.where(labelled[..., None, None], (predicted - targets).square(), 0.0)
-            return (weights * errors).sum() / weights.sum().clamp_min(1.0)
+            # torch.where, before the square: an unlabelled map reaches neither sum nor gradient even if it is infinite.
+            errors = torch.where(labelled[..., None, None], predicted - targets, 0.0)
+            return (weights * errors.square()).sum() / weights.sum().clamp_min(1.0)
