@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from dsrfau_edge.errors import DataError
 
+from .costs import count_macs, count_parameters, cpu_latency
 from .data.prepared import Indices, PreparedData
 from .data.targets import spot_sigma
 from .description import (
@@ -33,7 +34,6 @@ from .description import (
     sha256_of,
 )
 from .graph import export_graph, parity
-from .inference import count_macs, count_parameters, cpu_latency
 from .networks.heatmap import STRIDE, HeatmapNetwork, NetworkConfig
 
 CALIBRATION_COUNT = 200

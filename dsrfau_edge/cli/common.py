@@ -15,6 +15,8 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
+from dsrfau_edge.errors import RuntimeUnavailable
+
 _PROGRESS_SECONDS = 0.5
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -34,6 +36,24 @@ def recipe_options(function: Function) -> Function:
     ):
         function = option(function)
     return function
+
+
+def require_training() -> None:
+    """Turn a missing extra into an error that names the command to type.
+
+    Raises:
+        RuntimeUnavailable: one of training's packages is not installed.
+    """
+    try:
+        import lightning  # noqa: F401
+        import onnxscript  # noqa: F401
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise RuntimeUnavailable(
+            f"Training needs packages that are not installed ({error.name}). Type `pip install 'dsrfau-edge[train]'` "
+            "(on a machine without a GPU, install the CPU build of torch first)."
+        ) from error
 
 
 def note(text: str) -> None:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dsrfau_edge.errors import RuntimeUnavailable
-
-from .common import recipe_options
+from .common import recipe_options, require_training
+from .summary import summary
 
 if TYPE_CHECKING:
     from dsrfau_edge.train.description import Checkpoint
@@ -119,54 +118,7 @@ def both(**options: Any) -> None:
     _train(["teacher", "student"], options["output"] / "teacher", **options)
 
 
-@command.command()
-@recipe_options
-@click.option("--sites", default=29, show_default=True, type=click.IntRange(min=1), help="Number of heatmaps.")
-@click.option("--size", default=128, show_default=True, type=click.IntRange(min=32), help="Side of the input.")
-@click.option("--json", "as_json", is_flag=True, help="Report as JSON.")
-def summary(*, recipe: str, settings: tuple[str, ...], seed: int, sites: int, size: int, as_json: bool) -> None:
-    """Weights and operations of a recipe's teacher and student, side by side."""
-    del seed  # the same options as the training commands, so that their line can be reused as it is
-    _require_training()
-    from dsrfau_edge.errors import UsageError
-    from dsrfau_edge.train.inference import count_macs, count_parameters
-    from dsrfau_edge.train.networks.heatmap import HeatmapNetwork
-    from dsrfau_edge.train.recipes import load_recipe
-
-    if size % 32:
-        raise UsageError(f"--size is {size}: the networks take multiples of 32.")
-    chosen, rows = load_recipe(recipe, settings), {}
-    for role in ("teacher", "student"):
-        config = chosen.role(role).network
-        network = HeatmapNetwork(config, sites, pretrained=False)
-        rows[role] = {**config.to_dict(), "parameters": count_parameters(network), "macs": count_macs(network, size)}
-    if as_json:
-        click.echo(json.dumps({"recipe": chosen.name, "input_size": size, "sites": sites, **rows}, indent=1))
-        return
-    click.echo(f"{'':10} {'backbone':20} {'upsampler':24} {'weights':>10} {'MACs':>10}")
-    for role, row in rows.items():
-        upsampler = f"{row['upsampler']} {'/'.join(map(str, row['widths']))}{' + skips' if row['skips'] else ''}"
-        click.echo(
-            f"{role:10} {row['backbone']:20} {upsampler:24} {row['parameters'] / 1e6:8.2f} M {row['macs'] / 1e6:8.1f} M"
-        )
-    click.echo(
-        f"One crop of {size}×{size}, {sites} heatmaps. MACs of convolutions (kernel × output positions) and "
-        "deconvolutions (kernel × input positions)."
-    )
-
-
-def _require_training() -> None:
-    """Turn a missing extra into an error that names the command to type."""
-    try:
-        import lightning  # noqa: F401
-        import onnxscript  # noqa: F401
-        import safetensors  # noqa: F401
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise RuntimeUnavailable(
-            f"Training needs packages that are not installed ({error.name}). Type `pip install 'dsrfau-edge[train]'` "
-            "(on a machine without a GPU, install the CPU build of torch first)."
-        ) from error
+command.add_command(summary)
 
 
 def _train(
@@ -187,7 +139,7 @@ def _train(
     settings: tuple[str, ...],
     seed: int,
 ) -> None:
-    _require_training()
+    require_training()
     from dsrfau_edge.train.data.prepared import load_prepared
     from dsrfau_edge.train.recipes import load_recipe
     from dsrfau_edge.train.run import RunOptions, train_role

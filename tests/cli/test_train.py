@@ -130,16 +130,6 @@ def test_a_folder_of_photos_is_refused_before_the_data_is_read(tmp_path, monkeyp
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [photo]
 
 
-def test_summary_lists_both_networks():
-    result = run("summary", "--recipe", "dsrfau-s")
-    assert result.exit_code == 0
-    assert "efficientnet_lite2" in result.stdout
-    report = json.loads(run("summary", "--recipe", "tiny", "--json", "--size", 64, "--sites", 3).stdout)
-    assert report["teacher"]["parameters"] > report["student"]["parameters"] > 0
-    assert report["teacher"]["macs"] > report["student"]["macs"] > 0
-    assert "multiples of 32" in str(run("summary", "--size", 100).exception)
-
-
 def test_a_missing_extra_names_the_command(monkeypatch):
     import builtins
 
@@ -152,7 +142,7 @@ def test_a_missing_extra_names_the_command(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", refuse)
     with pytest.raises(RuntimeUnavailable, match=r"dsrfau-edge\[train\]"):
-        module._require_training()
+        module.require_training()
 
 
 @pytest.mark.slow
