@@ -69,7 +69,7 @@ def _mark(picture: Image, place: tuple[int, int], intensity: float) -> None:
     if np.isnan(intensity):
         cv2.circle(picture, place, 3, _FAINT, 1, cv2.LINE_AA)
         return
-    level = np.array([[round(255 * min(max(intensity / MAX_INTENSITY, 0), 1))]], np.uint8)
+    level = np.array([[round(30 + 200 * min(max(intensity / MAX_INTENSITY, 0), 1))]], np.uint8)  # its ends are dark
     blue, green, red = (int(value) for value in cv2.applyColorMap(level, cv2.COLORMAP_TURBO)[0, 0])
     cv2.circle(picture, place, 4, (blue, green, red), cv2.FILLED, cv2.LINE_AA)
     cv2.circle(picture, place, 4, _BACK, 1, cv2.LINE_AA)
