@@ -20,24 +20,37 @@ NAMES = ("icc", "pcc", "mae", "mse")
 
 
 def icc_3_1(labels: Floats, predictions: Floats) -> float:
-    """`(BMS - EMS) / (BMS + (k - 1) EMS)` with k = 2 raters; NaN for fewer than two targets or where nothing varies."""
+    """`(BMS - EMS) / (BMS + (k - 1) EMS)` with k = 2 raters, of `[n]` labels and `[n]` predictions.
+
+    Where one of the two does not vary, the formula gives exactly 0: nothing was told apart. Where neither does it is
+    0 / 0, and NaN here, as it is for fewer than two targets.
+    """
     ratings = np.stack([labels, predictions], 1).astype(np.float64)
     count, raters = ratings.shape
     if count < 2:
         return float("nan")
+    ratings -= ratings[0]  # an offset changes nothing, and what is constant becomes exactly zero
     by_target = ratings.mean(1, keepdims=True)
     between = raters * np.square(by_target - ratings.mean()).sum() / (count - 1)
     residual = ratings - by_target - ratings.mean(0) + ratings.mean()
     error = np.square(residual).sum() / ((count - 1) * (raters - 1))
     total = between + (raters - 1) * error
-    return float((between - error) / total) if total > 0 else float("nan")
+    if not total > 0:
+        return float("nan")
+    return float((between - error) / total) if ratings.any(0).all() else 0.0
+
+
+def varies(values: Floats) -> bool:
+    """Whether `[n]` values are not all the same."""
+    return len(values) > 0 and bool((values != values[0]).any())
 
 
 def pcc(labels: Floats, predictions: Floats) -> float:
-    """Pearson's correlation; NaN where one of the two does not vary."""
+    """Pearson's correlation of `[n]` labels and `[n]` predictions; NaN where one of the two does not vary."""
     first, second = labels.astype(np.float64), predictions.astype(np.float64)
     if len(first) < 2:
         return float("nan")
+    first, second = first - first[0], second - second[0]  # what is constant becomes exactly zero
     first, second = first - first.mean(), second - second.mean()
     scale = np.sqrt(np.square(first).sum() * np.square(second).sum())
     return float((first * second).sum() / scale) if scale > 0 else float("nan")
@@ -53,7 +66,8 @@ def evaluate(labels: Floats, predictions: Floats, names: Sequence[str]) -> dict[
 
     Returns:
         `{"per_au": {name: {icc, pcc, mae, mse, count}}, "mean": {icc, pcc, mae, mse}}`; a metric that is not defined is
-        `None` and left out of the mean.
+        `None` and left out of the mean. So is the ICC of a unit whose label is the same in all samples: it would be 0
+        however good the predictions are.
 
     Raises:
         DataError: a prediction is not finite.
@@ -74,7 +88,7 @@ def _column(labels: Floats, predictions: Floats) -> dict[str, float | int | None
     labels, predictions = labels[known], predictions[known]
     difference = predictions.astype(np.float64) - labels
     scores = {
-        "icc": icc_3_1(labels, predictions),
+        "icc": icc_3_1(labels, predictions) if varies(labels) else float("nan"),
         "pcc": pcc(labels, predictions),
         "mae": float(np.abs(difference).mean()) if len(labels) else float("nan"),
         "mse": float(np.square(difference).mean()) if len(labels) else float("nan"),
