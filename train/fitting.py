@@ -16,6 +16,7 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch import callbacks, loggers
+from lightning.pytorch.plugins.environments import SLURMEnvironment
 
 from .data.dataset import BalancedSampler, CropDataset, FixedSampler, make_loader
 from .data.prepared import PreparedData
@@ -31,9 +32,13 @@ _EPOCH_CHECK = 1000
 
 @dataclass(frozen=True, slots=True)
 class Fitting:
-    """Where and how to fit: the run's folder, the seed, Lightning's `accelerator`, `devices` and `nodes`."""
+    """Where and how to fit: the run's folder, the seed, Lightning's `accelerator`, `devices` and `nodes`.
+
+    `resume` says that what lies in the folder is of this very run.
+    """
 
     run: Path
+    resume: bool
     seed: int
     progress: bool
     accelerator: str
@@ -88,7 +93,7 @@ def fit(
 def _state(fitting: Fitting) -> Path | None:
     """The state to continue from."""
     last = fitting.run / LAST
-    if not last.is_file():
+    if not (fitting.resume and last.is_file()):
         return None
     if not zipfile.is_zipfile(last):
         fitting.report(f"{last} was cut short: starting anew")
@@ -122,6 +127,7 @@ def quiet_lightning() -> Iterator[None]:
         "in eval mode",
         "treespec",
         "number of training batches",
+        "sync_dist=True",  # every process evaluates all of the same samples
     )
     try:
         with warnings.catch_warnings():
@@ -155,4 +161,7 @@ def _trainer(config: RoleConfig, fitting: Fitting) -> lightning.Trainer:
         num_sanity_val_steps=0,
         log_every_n_steps=10,
         use_distributed_sampler=False,
+        # Lightning's own requeueing would save another state, amid an epoch; the same command continues without it.
+        plugins=[SLURMEnvironment(auto_requeue=False)] if SLURMEnvironment.detect() else None,
+        default_root_dir=run,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -65,10 +66,11 @@ class RunOptions:
         require_replaceable(run, _MARK)
         return destination, run
 
-    def fitting(self, run: Path, role: str) -> Fitting:
+    def fitting(self, run: Path, role: str, *, resume: bool) -> Fitting:
         """The part of it that the fitting of one role needs."""
         return Fitting(
             run=run,
+            resume=resume,
             seed=self.seed,
             progress=self.progress,
             accelerator=self.accelerator,
@@ -115,6 +117,8 @@ def train_role(
             return finished
         if rank_zero_only.rank == 0:
             _require_consent(destination, run, fingerprint)
+    # Every process decides by itself, since any of them may look before the first one has cleared the folder.
+    resume = not options.fresh and _marked(run) == fingerprint
     if rank_zero_only.rank == 0:
         _prepare(run, fingerprint, fresh=options.fresh)
 
@@ -125,7 +129,7 @@ def train_role(
         share = start_from(task.network, data.index.sites, init)
         options.report(f"{role}: {share:.0%} of the weights start as those of {init}")
     started = time.monotonic()
-    trainer = fit(task, data, recipe.role(role), recipe, options.fitting(run, role))
+    trainer = fit(task, data, recipe.role(role), recipe, options.fitting(run, role, resume=resume))
     seconds = time.monotonic() - started
     if trainer.is_global_zero:  # one process of a distributed run writes, the others wait for it
         training = _provenance(role, recipe, options.seed, fingerprint, seconds, len(positions), parents)
@@ -169,8 +173,7 @@ def _task(role: str, data: PreparedData, recipe: Recipe, teacher: Path | None) -
 
 def _require_consent(destination: Path, run: Path, fingerprint: str) -> None:
     """Refuse to replace a finished checkpoint, unless a run that was started with `fresh` only has to be continued."""
-    mark = run / _MARK
-    if (run / LAST).is_file() and mark.is_file() and mark.read_text() == fingerprint:
+    if (run / LAST).is_file() and _marked(run) == fingerprint:
         return
     raise UsageError(
         f"{destination} holds a finished checkpoint of another recipe, seed, data or teacher. Replace it with --fresh, "
@@ -178,14 +181,21 @@ def _require_consent(destination: Path, run: Path, fingerprint: str) -> None:
     )
 
 
+def _marked(run: Path) -> str | None:
+    """What the run's folder says is trained there."""
+    with contextlib.suppress(OSError):
+        return (run / _MARK).read_text()
+    return None
+
+
 def _prepare(run: Path, fingerprint: str, *, fresh: bool) -> None:
     """Make the run's folder; a state of another recipe or seed is not continued."""
-    mark = run / _MARK
-    if mark.is_file() and (fresh or mark.read_text() != fingerprint):
+    marked = _marked(run)
+    if marked is not None and (fresh or marked != fingerprint):
         shutil.rmtree(run)
     try:
         run.mkdir(parents=True, exist_ok=True)
-        mark.write_text(fingerprint)
+        (run / _MARK).write_text(fingerprint)
     except OSError as error:
         raise UsageError(f"Cannot write to {run}: {error.strerror}. Choose another folder with -o.") from error
 

@@ -171,7 +171,7 @@ def _train(
 
 def _is_first_process() -> bool:
     """Whether this process speaks for a distributed run, each process of which runs the whole command."""
-    return os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("RANK", "0") == "0"
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "RANK", "SLURM_PROCID"))
 
 
 def _say(text: str) -> None:

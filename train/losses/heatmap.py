@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from .precision import at_least_float32
+from .processes import mean_over_processes
 
 
 class HeatmapLoss(nn.Module):
@@ -14,6 +15,9 @@ class HeatmapLoss(nn.Module):
     A spot covers under one percent of its map, so that with the plain mean (`foreground=0`) a network gains most by
     predicting too little everywhere. The weight follows the spot of unit height, not the target: a site at rest counts
     as much as an active one, so the weighting favours no intensity.
+
+    In a distributed run `sum w` is the mean over the processes: their gradients, averaged, are then those of one
+    process with the whole batch, however differently their shares are labelled.
 
     Args:
         foreground: weight added at the centre of each spot.
@@ -41,4 +45,4 @@ class HeatmapLoss(nn.Module):
             targets = spots * torch.where(labelled, intensities, 0.0)[..., None, None]
             # torch.where, before the square: an unlabelled map reaches neither sum nor gradient even if it is infinite.
             errors = torch.where(labelled[..., None, None], predicted - targets, 0.0)
-            return (weights * errors.square()).sum() / weights.sum().clamp_min(1.0)
+            return (weights * errors.square()).sum() / mean_over_processes(weights.sum()).clamp_min(1.0)
