@@ -141,6 +141,58 @@ def table(*, source: Path, licence: str | None, **options: Any) -> None:
     _prepare(options, lambda chosen: kind.plan(source, chosen, licence=licence))
 
 
+@command.command("photos", short_help="Photographs that nobody has coded, with pseudo-labels.")
+@click.argument("source", type=_FOLDER)
+@click.option(
+    "--tracker",
+    type=_FOLDER,
+    required=True,
+    metavar="FILE.task",
+    help="MediaPipe's face_landmarker.task (blendshapes).",
+)
+@click.option(
+    "--min-correlation",
+    type=click.FloatRange(0, 1),
+    default=0.35,
+    show_default=True,
+    help="Leave AUs unlabelled whose map did worse on faces of known intensities.",
+)
+@click.option("--licence", metavar="TEXT", help="Terms of the photographs, recorded with the set.")
+@click.option("--subsample", type=click.IntRange(1), default=1, show_default=True, help="Take every Nth picture.")
+@_picture_options
+def photos(*, source: Path, tracker: Path, min_correlation: float, licence: str | None, **options: Any) -> None:
+    """Photographs, labelled by MediaPipe's Face Landmarker: pseudo-labels, and the set says so.
+
+    The tracker runs in OpenVINO; `mediapipe` is not needed.
+    """
+    from dsrfau_edge.train.data.preparation import photos as kind
+
+    _prepare(
+        options,
+        lambda chosen: kind.plan(source, chosen, tracker=tracker, min_correlation=min_correlation, licence=licence),
+    )
+
+
+@command.command("rendered", short_help="Prepared renders: verified, smaller, of one rig.")
+@click.argument("source", type=_FOLDER)
+@click.option(
+    "--size", type=click.IntRange(32), help="A smaller network input, a multiple of 32; the set's by default."
+)
+@click.option("--rig", metavar="NAME", help="Only faces of this rig.")
+@click.option("--limit", type=click.IntRange(1), help="Stop after the shard with the face of this number.")
+@click.option(
+    "--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="JPEG quality of crops made smaller."
+)
+@_run_options
+def rendered(
+    *, source: Path, size: int | None, rig: str | None, limit: int | None, quality: int, **options: Any
+) -> None:
+    """A set of `dsrfau-synth render` once more: hashes verified, crops made smaller if wanted, one rig if wanted."""
+    from dsrfau_edge.train.data.preparation import rendered as kind
+
+    _make(kind.plan(source, size=size, rig=rig, limit=limit, quality=quality), **options)
+
+
 def _prepare(options: dict[str, Any], plan: Callable[[Options], Plan]) -> None:
     """Plan with the options of all kinds, and make it."""
     from dsrfau_edge.train.data.preparation.options import Options

@@ -50,6 +50,10 @@ class Options:
         """Every `subsample`-th frame, by its number and not by its place: a missing frame moves no other."""
         return [number for number in numbers if (number - numbers[0]) % self.subsample == 0]
 
+    def chosen_of(self, names: Sequence[str]) -> list[str]:
+        """Every `subsample`-th name."""
+        return list(names[:: self.subsample])
+
 
 def plan_of(
     kind: str,
