@@ -168,9 +168,7 @@ def _from_sums(sums: Floats) -> dict[str, Floats]:
         }
 
 
-def _areas(
-    labels: Floats, predictions: Floats, codes: npt.NDArray[np.intp], weights: Floats
-) -> tuple[float, Floats]:
+def _areas(labels: Floats, predictions: Floats, codes: npt.NDArray[np.intp], weights: Floats) -> tuple[float, Floats]:
     """Area under the ROC curve of one column, and that of every resample `[B]`; NaN where a class is missing.
 
     The share of pairs of a sample with the unit and one without in which the first has the higher prediction; equal

@@ -26,10 +26,10 @@ METRICS = ("icc", "pcc", "mae")
 #: Upper bounds (exclusive) with names, in order. Age is the rig's own scale, 0 young adult to 1 old.
 _AGES = ((1 / 3, "young (below 0.33)"), (2 / 3, "middle (0.33 to 0.67)"), (math.inf, "old (0.67 and more)"))
 _YAWS = ((10.0, "below 10°"), (20.0, "10° to 20°"), (30.0, "20° to 30°"), (math.inf, "30° and more"))
-#: Individual typology angle in degrees, the bands of Chardon et al. (1991) with the darkest divided as by Del Bino et al.
+#: Individual typology angle in degrees: the bands of Chardon et al. (1991), and below them brown and dark.
 _TONES = (
-    (-30.0, "dark (−30° and below)"), (10.0, "brown (−30° to 10°)"), (28.0, "tan (10° to 28°)"),
-    (41.0, "intermediate (28° to 41°)"), (55.0, "light (41° to 55°)"), (math.inf, "very light (above 55°)"),
+    (-30.0, "dark (below −30°)"), (10.0, "brown (−30° to 10°)"), (28.0, "tan (10° to 28°)"),
+    (41.0, "intermediate (28° to 41°)"), (55.0, "light (41° to 55°)"), (math.inf, "very light (55° and more)"),
 )  # fmt: skip
 #: The cheeks in the aligned frame and the radius of what is read of them, as shares of its side.
 _CHEEKS, _CHEEK_RADIUS = ((0.31, 0.55), (0.69, 0.55)), 0.05

@@ -49,7 +49,7 @@ def occluded(crop: Image, number: int, seed: int = 0) -> Image:
     side = crop.shape[0]
     half, other = side // 2, side - side // 2
     region = (np.s_[:, :half], np.s_[:, other:], np.s_[other:, :])[number % 3]
-    covered = crop.copy()
+    covered: Image = crop.copy()
     covered[region] = _texture(side, np.random.default_rng([seed, number]))[region]
     return covered
 
@@ -61,7 +61,7 @@ def _texture(side: int, rng: np.random.Generator) -> Image:
     for cells in _PATCH_CELLS:
         layer = rng.normal(0, 1, (cells, cells)).astype(np.float32)
         noise += cv2.resize(layer, (side, side), interpolation=cv2.INTER_CUBIC)
-    return np.clip(base + 14 * noise[:, :, None], 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(base + 14 * noise[:, :, None], 0, 255), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .bootstrap import METRICS, Floats, Measured, Resampling, measure, resample
+from .bootstrap import METRICS, Floats, Measured, measure, resample
 
 LEVEL = 0.95
 _DEFINED = 0.5  # share of the resamples in which a metric must be defined to have an interval

@@ -1,4 +1,4 @@
-"""What is evaluated: a checkpoint or a bundle, its outputs' names, how its training split the data, and sessions of it."""
+"""What is evaluated: a checkpoint or a bundle, the names of its outputs, its training's split, and sessions of it."""
 
 from __future__ import annotations
 
