@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from calling import Called, call
 from picture_trees import bp4d, disfa, nobody, table, write_picture
+from toy_data import write_toy
 
 from dsrfau_edge.cli.prepare import command
 from dsrfau_edge.train.data.prepared import load_prepared
@@ -65,12 +66,17 @@ def test_losses_are_told(tmp_path: Path) -> None:
         (("disfa", "{disfa}", "-o", "{out}", "--subject", "SN077"), 5, "SN077"),
         (("disfa", "{disfa}"), 2, "--output"),
         (("disfa", "{disfa}", "-o", "{disfa}/ActionUnit_Labels/SN001/SN001_au1.txt"), 5, "cannot be written"),
+        (("photos", "{disfa}", "-o", "{out}"), 2, "--tracker"),
+        (("photos", "{disfa}", "-o", "{out}", "--tracker", "{disfa}/none.task"), 5, "none.task cannot be read"),
+        (("rendered", "{disfa}", "-o", "{out}"), 5, "index.json"),
+        (("rendered", "{toy}", "-o", "{out}"), 5, "kind 'toy'"),
         (("ckplus", "{disfa}", "-o", "{out}"), 2, "ckplus"),
     ],
 )
 def test_what_cannot_be_done_is_said(tmp_path: Path, arguments: tuple[str, ...], code: int, message: str) -> None:
     (tmp_path / "empty").mkdir()
     places = {"empty": tmp_path / "empty", "disfa": disfa(tmp_path / "disfa"), "out": tmp_path / "out"}
+    places["toy"] = write_toy(tmp_path / "toy")
     called = prepare(*(argument.format(**places) for argument in arguments))
     assert (called.code, message in called.err) == (code, True), called.err
     assert not (tmp_path / "out").exists()
