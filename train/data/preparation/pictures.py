@@ -53,7 +53,7 @@ class Video:
 
     def whole(self, *, allowance: int = 0) -> bool:
         """Whether, now that it is read, all came that the header states, but for `allowance` frames at its end."""
-        return self.read > 0 and (self.stated == 0 or self.stated - allowance <= self.read <= self.stated)
+        return self.read > 0 and self.read >= self.stated - allowance
 
 
 def frames_stated(path: Path) -> int | None:

@@ -1,0 +1,303 @@
+"""Does distillation help? The student alone, with each loss, and with all, over several seeds.
+
+One teacher is trained, then the same student once per arm and seed. All see the same rendered identities of the rigs
+that are trained on; they are scored on identities of these rigs that they have not seen, and on a whole rig that none
+of them (nor the teacher) has seen. Arms of one seed share initial weights, draws and augmentation, so that they are
+compared in pairs. A killed run goes on where it was; finished runs are kept. See README.md beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import multiprocessing
+import platform
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+NONE = ("distillation.feature_map=0.0", "distillation.region_wise=0.0", "distillation.channel_wise=0.0")
+#: Recipe settings of each arm; None in place of them: no teacher.
+ARMS: Mapping[str, tuple[str, ...] | None] = {
+    "alone": None,
+    "feature map": NONE[1:],
+    "region-wise": (NONE[0], NONE[2]),
+    "channel-wise": NONE[:2],
+    "all": (),
+}
+#: Asked for by name: other forms of the losses, and what the sampler and the loss do against imbalance.
+MORE: Mapping[str, tuple[str, ...] | None] = {
+    "all, centred": ("distillation.centred=true",),
+    "all, softmax": ("distillation.temperature=1.0",),
+    "all, stride 4 too": ("distillation.relation_stages=['stride8', 'stride4']",),
+    "all, thrice": ("distillation.feature_map=0.3", "distillation.region_wise=3.0", "distillation.channel_wise=3.0"),
+    "all, ten times": (
+        "distillation.feature_map=1.0",
+        "distillation.region_wise=10.0",
+        "distillation.channel_wise=10.0",
+    ),
+    "all, even draws": ("data.balance=0.0",),
+    "all, even pixels": ("student.foreground=0.0",),
+}
+METRICS = ("icc", "pcc", "mae")
+SPLITS = ("new identities", "new rig")
+
+
+class Job(NamedTuple):
+    """One student to train: its arm and seed, and everything that the process needs which does it."""
+
+    arm: str
+    seed: int
+    options: argparse.Namespace
+
+    @property
+    def folder(self) -> Path:
+        """Where it is trained."""
+        folder: Path = self.options.output / f"{self.arm.replace(', ', '-').replace(' ', '-')}-{self.seed}"
+        return folder
+
+
+def settings_of(options: argparse.Namespace) -> list[str]:
+    """What all runs change in the recipe."""
+    return [f"data.protocol=rig={options.rig}", f"data.held_out={options.held_out}", *options.settings]
+
+
+def train_teacher(options: argparse.Namespace) -> Path:
+    """Train the teacher, or keep it; returns its checkpoint folder."""
+    from dsrfau_edge.train.data.prepared import load_prepared
+    from dsrfau_edge.train.recipes import load_recipe
+    from dsrfau_edge.train.run import RunOptions, train_role
+
+    data = load_prepared(options.data, limit=options.limit)
+    recipe = load_recipe(options.recipe, settings_of(options))
+    train_role("teacher", data, recipe, RunOptions(options.output, report=_say))
+    folder: Path = options.output / "teacher"
+    _scored(folder, data, options)
+    return folder
+
+
+def train_student(job: Job) -> dict[str, Any]:
+    """Train and score one student; returns its row."""
+    from dsrfau_edge.train.data.prepared import load_prepared
+    from dsrfau_edge.train.recipes import load_recipe
+    from dsrfau_edge.train.run import RunOptions, train_role
+
+    options, settings = job.options, {**ARMS, **MORE}[job.arm]
+    data = load_prepared(options.data, limit=options.limit)
+    recipe = load_recipe(options.recipe, [*settings_of(options), *(settings or ())])
+    teacher = None if settings is None else options.output / "teacher"
+    train_role(
+        "student", data, recipe, RunOptions(job.folder, seed=job.seed, report=lambda text: None), teacher=teacher
+    )
+    scores = _scored(job.folder / "student", data, options)
+    _say(f"{job.arm}, seed {job.seed}: " + ", ".join(f"{name} icc {scores[name]['icc']:.3f}" for name in SPLITS))
+    return {"arm": job.arm, "seed": job.seed, **scores}
+
+
+def _scored(folder: Path, data: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """Mean metrics of a checkpoint on both splits and its costs; kept beside it."""
+    from dsrfau_edge.train.checkpoint import load_network
+    from dsrfau_edge.train.inference import held_out_metrics
+
+    network, checkpoint = load_network(folder)
+    kept = folder.parent / f"{folder.name}-scores.json"
+    digest = checkpoint.training["fingerprint"]
+    if kept.is_file() and json.loads(kept.read_text())["fingerprint"] == digest:
+        scores: dict[str, Any] = json.loads(kept.read_text())
+        return scores
+    on_rig = np.array([record.get("rig") == options.rig for record in data.meta])
+    held = data.split("held-out", held_out=options.held_out)
+    positions = {"new identities": held[~on_rig[held]], "new rig": np.flatnonzero(on_rig)}
+    scores = {name: held_out_metrics(network, data, positions[name], split=name) for name in SPLITS}
+    scores = {
+        "fingerprint": digest,
+        **{
+            name: {**score["mean"], "samples": score["samples"], "per_au": score["per_au"]}
+            for name, score in scores.items()
+        },
+        "seconds": checkpoint.training["seconds"],
+        **{name: checkpoint.metrics[name] for name in ("parameters", "macs", "cpu_latency")},
+    }
+    kept.write_text(json.dumps(scores, indent=1))
+    return scores
+
+
+def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """A row per arm: mean over the seeds of each metric and split, and the paired difference to `alone`.
+
+    Args:
+        rows: of each run its arm, seed and, per split, mean metrics over the AUs.
+
+    Returns:
+        `{arm, seeds, SPLIT: {METRIC: {mean, interval, gain, gain_interval}}}`; intervals are Student's 95 % over the
+        seeds, None for fewer than two.
+    """
+    base = {row["seed"]: row for row in rows if row["arm"] == "alone"}
+    table = []
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        runs = [row for row in rows if row["arm"] == arm]
+        entry: dict[str, Any] = {"arm": arm, "seeds": len(runs)}
+        for split in SPLITS:
+            entry[split] = {}
+            for metric in METRICS:
+                values = [row[split][metric] for row in runs]
+                gains = [row[split][metric] - base[row["seed"]][split][metric] for row in runs if row["seed"] in base]
+                entry[split][metric] = {
+                    "mean": float(np.mean(values)),
+                    "interval": interval(values),
+                    "gain": float(np.mean(gains)) if gains and arm != "alone" else None,
+                    "gain_interval": interval(gains) if arm != "alone" else None,
+                }
+        table.append(entry)
+    return table
+
+
+def interval(values: Sequence[float]) -> list[float] | None:
+    """Student's 95 % interval of the mean; None for fewer than two values."""
+    from scipy import stats
+
+    if len(values) < 2:
+        return None
+    mean, error = float(np.mean(values)), float(stats.sem(values))
+    reach = error * float(stats.t.ppf(0.975, len(values) - 1))
+    return [mean - reach, mean + reach]
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The report as a table."""
+    lines = [
+        "| arm | seeds | " + " | ".join(f"{split}: ICC | gain | PCC | MAE" for split in SPLITS) + " |",
+        "|---|---|" + "---|" * 8,
+    ]
+    teacher = report["teacher"]
+    cells = [f"{teacher[split][metric]:.3f}" for split in SPLITS for metric in METRICS]
+    lines.append(f"| *teacher* | 1 | {cells[0]} | | {cells[1]} | {cells[2]} | {cells[3]} | | {cells[4]} | {cells[5]} |")
+    for row in report["arms"]:
+        cells = []
+        for split in SPLITS:
+            icc = row[split]["icc"]
+            spread = f" ± {(icc['interval'][1] - icc['interval'][0]) / 2:.3f}" if icc["interval"] else ""
+            gain = "" if icc["gain"] is None else f"{icc['gain']:+.3f}"
+            if icc["gain_interval"]:
+                gain += " [{:+.3f}, {:+.3f}]".format(*icc["gain_interval"])
+            cells += [f"{icc['mean']:.3f}{spread}", gain]
+            cells += [f"{row[split][metric]['mean']:.3f}" for metric in ("pcc", "mae")]
+        lines.append(f"| {row['arm']} | {row['seeds']} | " + " | ".join(cells) + " |")
+    lines += ["", "| network | parameters | MACs | ms a crop |", "|---|---|---|---|"]
+    for name, cost in report["costs"].items():
+        time = "" if cost["milliseconds"] is None else f"{cost['milliseconds']:.2f}"
+        lines.append(f"| {name} | {cost['parameters'] / 1e6:.2f} M | {cost['macs'] / 1e6:.0f} M | {time} |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(report: Mapping[str, Any], path: Path) -> None:
+    """Gains over the student alone with their intervals, a panel per split."""
+    from matplotlib.figure import Figure
+
+    rows = [row for row in report["arms"] if row["arm"] != "alone"]
+    figure = Figure(figsize=(8.5, 0.9 + 0.42 * len(rows)), layout="constrained")
+    for axes, split in zip(figure.subplots(1, 2, sharey=True), SPLITS, strict=True):
+        for place, row in enumerate(reversed(rows)):
+            icc = row[split]["icc"]
+            low, high = icc["gain_interval"] or (icc["gain"], icc["gain"])
+            clear = low > 0 or high < 0
+            axes.plot([low, high], [place, place], color="tab:blue" if clear else "tab:gray", lw=2.5)
+            axes.plot(icc["gain"], place, "o", color="tab:blue" if clear else "tab:gray")
+        axes.axvline(0, color="black", lw=0.8)
+        axes.set_yticks(range(len(rows)), [row["arm"] for row in reversed(rows)])
+        axes.set_title(split)
+        axes.set_xlabel("mean ICC(3,1) above the student alone")
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=130)
+
+
+def costs(scored: Mapping[str, Mapping[str, Any]], sites: int, side: int) -> dict[str, Any]:
+    """Parameters, MACs and time of teacher and student, and what the authors' pair has at the same input."""
+    from dsrfau_edge.train.costs import count_macs, count_parameters
+    from dsrfau_edge.train.networks.heatmap import HeatmapNetwork
+    from dsrfau_edge.train.recipes import load_recipe
+
+    table = {
+        name: {**{key: row[key] for key in ("parameters", "macs")}, "milliseconds": row["cpu_latency"]["milliseconds"]}
+        for name, row in scored.items()
+    }
+    for role in ("teacher", "student"):
+        config = load_recipe("reference").role(role).network
+        network = HeatmapNetwork(config, sites, pretrained=False)
+        name = f"authors' {config.backbone} + deconvolutions (not trained here)"
+        table[name] = {"parameters": count_parameters(network), "macs": count_macs(network, side), "milliseconds": None}
+    return table
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    """Train, score, report."""
+    options = _arguments(arguments)
+    options.output.mkdir(parents=True, exist_ok=True)
+    train_teacher(options)
+    jobs = [Job(arm, seed, options) for seed in range(options.seeds) for arm in options.arm or ARMS]
+    if options.jobs == 1:
+        rows = [train_student(job) for job in jobs]
+    else:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(options.jobs, context, initializer=_one_thread) as pool:
+            rows = list(pool.map(train_student, jobs))
+    report = _report(options, jobs, rows)
+    (options.output / "distillation.json").write_text(json.dumps(report, indent=1))
+    (options.output / "distillation.md").write_text(markdown(report))
+    plot(report, options.output / "distillation.png")
+    print(markdown(report))
+
+
+def _report(options: argparse.Namespace, jobs: Sequence[Job], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    from dsrfau_edge.train.description import read_checkpoint
+
+    teacher = json.loads((options.output / "teacher-scores.json").read_text())
+    checkpoint = read_checkpoint(options.output / "teacher")
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "machine": f"{platform.machine()}, {multiprocessing.cpu_count()} cores",
+        "command": " ".join(["python benchmarks/distillation.py", *sys.argv[1:]]),
+        "held_out_rig": options.rig,
+        "samples": {split: teacher[split]["samples"] for split in SPLITS} | {"train": checkpoint.training["samples"]},
+        "recipe": read_checkpoint(jobs[-1].folder / "student").training["recipe"],
+        "teacher": teacher,
+        "arms": summarise(rows),
+        "runs": rows,
+        "costs": costs({"teacher": teacher, "student": rows[-1]}, len(checkpoint.sites), checkpoint.input_size),
+    }
+
+
+def _one_thread() -> None:
+    import cv2
+    import torch
+
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _arguments(arguments: Iterable[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, action="append", required=True, help="prepared renders of several rigs")
+    parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the runs and the report")
+    parser.add_argument("--recipe", default="dsrfau-nano", help="whose teacher and student; default dsrfau-nano")
+    parser.add_argument("--rig", default="ict", help="the rig to hold out; default ict")
+    parser.add_argument("--held-out", type=float, default=0.12, help="share of the other identities to hold out")
+    parser.add_argument("--seeds", type=int, default=3, help="students per arm")
+    parser.add_argument("--arm", action="append", choices=[*ARMS, *MORE], help="only these; default the first five")
+    parser.add_argument("--set", dest="settings", action="append", default=[], help="change a value of the recipe")
+    parser.add_argument("--limit", type=int, help="use no more than so many crops of each folder")
+    parser.add_argument("--jobs", type=int, default=1, help="students trained at once, each on one thread if several")
+    return parser.parse_args(None if arguments is None else list(arguments))
+
+
+if __name__ == "__main__":
+    main()
