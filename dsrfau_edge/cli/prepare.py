@@ -214,7 +214,8 @@ def _make(plan: Plan, *, output: Path, workers: int | None, as_json: bool) -> No
         return
     _show(summary)
     size = sum(shard.size or 0 for shard in prepared.index.shards) / 1e6
-    click.echo(f"{summary['samples']} samples of {summary['subjects']} subjects, {size:.1f} MB: {output}")
+    persons = f"{summary['subjects']} subject{'' if summary['subjects'] == 1 else 's'}"
+    click.echo(f"{summary['samples']} samples of {persons}, {size:.1f} MB: {output}")
     click.echo(f"Look at {output / 'preview.jpg'}; what was lost stands in {output / 'losses.csv'}.")
     click.echo(f"Next: dsrfau-train all --data {output} -o runs/first")
 

@@ -11,6 +11,7 @@ from picture_trees import bp4d, disfa, nobody, table, write_picture
 from toy_data import write_toy
 
 from dsrfau_edge.cli.prepare import command
+from dsrfau_edge.train.data.preparation import labels, photos, plan
 from dsrfau_edge.train.data.prepared import load_prepared
 
 
@@ -22,7 +23,7 @@ def test_disfa_from_the_command_line(tmp_path: Path) -> None:
     root = disfa(tmp_path / "set", frames=None)
     called = prepare("disfa", root, "-o", tmp_path / "out", "--size", 64, "--subsample", 2, "--workers", 1)
     assert called.code == 0, called.err
-    assert "2 samples of 1 subjects" in called.out
+    assert "2 samples of 1 subject," in called.out
     assert "Next: dsrfau-train all --data" in called.out
     data = load_prepared([tmp_path / "out"])
     assert [record["frame"] for record in data.meta] == [1, 3]
@@ -80,6 +81,28 @@ def test_what_cannot_be_done_is_said(tmp_path: Path, arguments: tuple[str, ...],
     called = prepare(*(argument.format(**places) for argument in arguments))
     assert (called.code, message in called.err) == (code, True), called.err
     assert not (tmp_path / "out").exists()
+
+
+DOCS = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+
+
+def test_the_documented_commands_are_understood() -> None:
+    lines = [line.split()[2:] for line in DOCS.splitlines() if line.startswith("    dsrfau-train prepare ")]
+    assert {kind for kind, *_ in lines} == set(command.commands)
+    for kind, *arguments in lines:
+        command.commands[kind].make_context(kind, list(arguments))  # raises for what it does not know
+
+
+def test_the_documents_name_every_reason_and_option() -> None:
+    reasons = [value for name, value in vars(plan).items() if name.isupper() and isinstance(value, str)]
+    defects = [value for name, value in vars(labels).items() if name.isupper() and isinstance(value, str)]
+    assert len(reasons) > 8
+    assert len(defects) > 6
+    for reason in (*reasons, *defects, photos.UNTRACKED):
+        assert f"`{reason}`" in DOCS
+    for kind in command.commands.values():
+        for option in (parameter for parameter in kind.params if parameter.param_type_name == "option"):
+            assert any(spelling in DOCS for spelling in option.opts), option.opts
 
 
 def test_every_kind_has_help() -> None:

@@ -148,7 +148,7 @@ def _made(number: int, items: Sequence[Item], results: Mapping[int, Result]) -> 
     for item in items:
         result = results[item.number]
         if isinstance(result, str):
-            lost.append(Loss(item.path, result, item.meta.get("frame")))
+            lost.append(Loss(item.path, result, item.meta.get("frame", item.meta.get("line"))))
         else:
             samples.append(result)
     several = sum(sample.meta["faces"] > 1 for sample in samples)

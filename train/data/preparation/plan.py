@@ -56,7 +56,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """A picture that is not in the set (or `count` of them), and why."""
+    """A picture that is not in the set (or `count` of them), and why; `frame` is its number, of a table the line."""
 
     source: str
     why: str
