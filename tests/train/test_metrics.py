@@ -11,23 +11,67 @@ from dsrfau_edge.train.metrics import evaluate, icc_3_1, markdown_table, pcc, si
 NAN = float("nan")
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_icc_is_pingouins_icc3(seed):
+def pingouins_icc3(labels, predictions):
     pingouin = pytest.importorskip("pingouin")
     pandas = pytest.importorskip("pandas")
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 6, 40).astype(float)
-    predictions = labels * rng.uniform(0.3, 1) + rng.normal(0.5, 1, 40)
+    count = len(labels)
     table = pandas.DataFrame(
         {
-            "target": np.tile(np.arange(40), 2),
-            "rater": np.repeat(["label", "prediction"], 40),
+            "target": np.tile(np.arange(count), 2),
+            "rater": np.repeat(["label", "prediction"], count),
             "rating": np.concatenate([labels, predictions]),
         }
     )
     result = pingouin.intraclass_corr(table, targets="target", raters="rater", ratings="rating").set_index("Type")
-    row = "ICC3" if "ICC3" in result.index else "ICC(C,1)"
-    assert icc_3_1(labels, predictions) == pytest.approx(float(result.loc[row, "ICC"]), abs=1e-6)
+    return float(result.loc["ICC3" if "ICC3" in result.index else "ICC(C,1)", "ICC"])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_icc_is_pingouins_icc3(seed):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 6, 40).astype(float)
+    predictions = labels * rng.uniform(0.3, 1) + rng.normal(0.5, 1, 40)
+    assert icc_3_1(labels, predictions) == pytest.approx(pingouins_icc3(labels, predictions), abs=1e-9)
+
+
+_RISING = np.linspace(0, 5, 30) ** 1.3 / 2
+_ONE_ACTIVE = np.eye(1, 30, 7)[0] * 4
+
+
+@pytest.mark.parametrize(
+    ("labels", "predictions"),
+    [
+        (_RISING, _RISING),
+        (_RISING, _RISING + 1),
+        (_RISING, 5 - _RISING),
+        (_RISING, np.full(30, 0.1)),
+        (np.full(30, 0.3), _RISING),
+        (_ONE_ACTIVE, _RISING),
+        (_ONE_ACTIVE, 0.2 * _ONE_ACTIVE),
+        (np.array([0.0, 5.0, 0.0]), np.array([0.0, 0.0, 5.0])),
+    ],
+    ids=["equal", "offset", "opposite", "constant prediction", "constant label", "one", "compressed", "three"],
+)
+def test_icc_is_pingouins_icc3_where_data_is_degenerate(labels, predictions):
+    assert icc_3_1(labels, predictions) == pytest.approx(pingouins_icc3(labels, predictions), abs=1e-9)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1, 1 / 3])
+def test_icc_of_raters_that_do_not_vary(level):
+    """Where pingouin returns what rounding leaves: 0 where one is constant, exactly, and nothing where both are."""
+    constant = np.full(30, level)
+    assert icc_3_1(_RISING, constant) == icc_3_1(constant, _RISING) == 0.0
+    assert np.isnan(icc_3_1(constant, constant))
+    assert np.isnan(icc_3_1(constant, constant + 0.7))
+    assert np.isnan(pcc(_RISING, constant))
+    assert np.isnan(icc_3_1(np.array([1.0]), np.array([2.0])))
+
+
+def test_a_label_that_does_not_vary_is_not_scored():
+    labels = np.stack([_RISING, np.full(30, 0.1)], 1)
+    scores = evaluate(labels, np.stack([_RISING, _RISING], 1), ["AU01", "AU02"])
+    assert scores["per_au"]["AU02"]["icc"] is None
+    assert scores["mean"]["icc"] == 1.0
 
 
 def test_icc_of_shrout_and_fleiss():

@@ -60,7 +60,7 @@ def resample(identities: Sequence[str] | npt.NDArray[Any], *, count: int, seed: 
     drawn = count if people >= 2 else 0
     shares = np.full(max(people, 1), 1 / max(people, 1))
     weights = np.random.default_rng(seed).multinomial(people, shares, size=drawn)
-    return Resampling(codes.reshape(-1).astype(np.intp), weights.astype(np.float64).reshape(drawn, -1))
+    return Resampling(codes.reshape(-1).astype(np.intp), weights.astype(np.float64))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

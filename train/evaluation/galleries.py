@@ -20,7 +20,7 @@ _BACK, _TEXT, _FAINT = (30, 26, 24), (238, 236, 234), (165, 158, 152)
 _TOO_LOW, _TOO_HIGH = (235, 180, 70), (90, 150, 245)  # BGR: blue and orange
 _SIZE = 13
 _WORST, _FACES, _SITES, _LIVELY = 7, 8, 7, 5
-_OPACITY = 0.75
+_OPACITY, _DIMMED = 0.85, 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +122,15 @@ def _maps(found: Evaluation, numbers: Sequence[int]) -> dict[int, npt.NDArray[np
 
 
 def _overlaid(crop: Image, heat: npt.NDArray[np.float32], centre: npt.NDArray[np.float32]) -> Image:
-    """A crop, enlarged to a tile, under its heatmap, whose opacity is its value."""
-    picture = _fitted(crop)
+    """A crop, enlarged to a tile and dimmed, under its heatmap, whose opacity is its value."""
+    dim = cv2.cvtColor(cv2.cvtColor(_fitted(crop), cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
+    picture = _DIMMED * dim.astype(np.float32)
     level = np.clip(cv2.resize(heat, (_TILE, _TILE), interpolation=cv2.INTER_LINEAR) / MAX_INTENSITY, 0, 1)
     colours = cv2.applyColorMap(np.rint(level * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
     opacity = (_OPACITY * np.sqrt(level))[:, :, None]
     mixed = np.asarray(np.rint(picture * (1 - opacity) + colours * opacity), np.uint8)
     x, y = ((centre + 0.5) * (_TILE / crop.shape[0]) - 0.5).tolist()
-    cv2.circle(mixed, (round(x * 8), round(y * 8)), 5 * 8, (120, 230, 120), 1, cv2.LINE_AA, 3)
+    cv2.circle(mixed, (round(x * 8), round(y * 8)), 11 * 8, (120, 230, 120), 1, cv2.LINE_AA, 3)
     return mixed
 
 

@@ -18,7 +18,7 @@ from .evaluation import Evaluation
 from .scores import Estimate
 
 Floats = npt.NDArray[np.floating[Any]]
-_COLUMNS, _CELL, _DPI = 5, 2.3, 110
+_COLUMNS, _CELL, _DPI = (5, 4, 6), 2.3, 110  # panels in a row, the first preferred
 _BLUE, _ORANGE, _FAINT = "#2f6690", "#c8553d", "#9aa5b1"
 _BIN = 0.25  # width of the bins of the density
 _STEPS = np.arange(0, MAX_INTENSITY + 0.01, 0.5)  # edges of the calibration's bins
@@ -163,7 +163,7 @@ def _panels(
     aus = found.pooled.common.aus
     labels = np.clip(found.pooled.labels, 0, MAX_INTENSITY)
     predictions = np.clip(found.pooled.predictions(), 0, MAX_INTENSITY)
-    columns = min(_COLUMNS, len(aus))
+    columns = min(min(_COLUMNS, key=lambda width: -len(aus) % width), len(aus))
     rows = math.ceil(len(aus) / columns)
     figure = _figure((columns * _CELL + 0.4, rows * (_CELL + 0.15) + 0.7))
     figure.suptitle(_wrapped(title, columns), fontsize=10)

@@ -87,18 +87,19 @@ def headline(found: Evaluation) -> str:
     return "\n".join([*lines, f"pooled: {about}"])
 
 
-def table(scores: Scores, *, intervals: Sequence[str] = _WITH_INTERVAL, titles: bool = False) -> str:
+def table(scores: Scores, *, intervals: Sequence[str] = _WITH_INTERVAL, titles: bool = False, of: str = "AU") -> str:
     """Scores as a Markdown table, the mean last.
 
     Args:
         scores: to show.
         intervals: metrics to show with their intervals.
         titles: say in words what each AU is.
+        of: head of the names.
     """
     rows = [_table_row(name, row.metrics, intervals, f"{row.positives}/{row.count}", titles)
             for name, row in scores.rows.items()]  # fmt: skip
     rows.append(_table_row("**mean**", scores.mean, intervals, "", titles))
-    heads = ["AU", *([""] if titles else []), *(_HEADS[name] for name in scores.mean), "present/labelled"]
+    heads = [of, *([""] if titles else []), *(_HEADS[name] for name in scores.mean), "present/labelled"]
     return markdown(heads, rows)
 
 
@@ -174,7 +175,7 @@ def summary(found: Evaluation, *, sides: bool = False) -> str:
         drawn = f"In brackets: 95 % intervals, {found.request.bootstrap} resamples of identities."
         parts.append(f"{drawn} F1, AUC: present from {PRESENCE_THRESHOLD:g} on.")
     if sides:
-        parts.append(table(found.per_site))
+        parts.append(table(found.per_site, of="side"))
     parts += [group_table(grouping) for grouping in found.groups]
     if found.effects:
         parts.append(effect_table(found.effects))
@@ -205,7 +206,7 @@ def document(found: Evaluation, pictures: Mapping[str, str]) -> str:
     if found.warnings:
         parts.append("\n".join(f"- {warning}" for warning in found.warnings))
     parts += ["## Action units", table(found.per_au, intervals=every, titles=True)]
-    parts += ["## Sides", table(found.per_site, intervals=every)]
+    parts += ["## Sides", table(found.per_site, intervals=every, of="side")]
     for grouping in found.groups:
         parts += [f"## By {grouping.key}", group_table(grouping), _group_per_au(grouping)]
     if found.effects:

@@ -38,7 +38,7 @@ class Estimate:
         if interval and self.low is not None and self.high is not None:
             separator = "–" if self.low >= 0 else " to "
             words += f" ({self.low:.{digits}f}{separator}{self.high:.{digits}f})"
-        return words
+        return words.replace("-", "−")
 
 
 @dataclass(frozen=True, slots=True)

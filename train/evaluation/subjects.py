@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dsrfau_edge.bundle import Bundle
+from dsrfau_edge.bundle import Bundle, find_bundle
 from dsrfau_edge.errors import DataError, InputError, RuntimeUnavailable, UsageError
 from dsrfau_edge.runtimes.base import Crops, ModelFiles, Outputs, Session, SessionOptions
 from dsrfau_edge.runtimes.registry import choose
@@ -60,13 +60,14 @@ class Subject:
 
 
 def open_subject(path: Path) -> Subject:
-    """Open a bundle or a checkpoint.
+    """Open a checkpoint or a bundle, also one of the package by its name.
 
     Raises:
         InputError: there is nothing.
         BundleError: the bundle is broken.
         DataError: the checkpoint is broken.
     """
+    path = find_bundle(path)
     if (path / DESCRIPTION).is_file():
         return _checkpoint(path)
     if not path.exists():
