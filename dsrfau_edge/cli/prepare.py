@@ -11,6 +11,7 @@ import click
 
 from dsrfau_edge.cli.common import note
 from dsrfau_edge.cli.progress import bar, stops_on_sigterm
+from dsrfau_edge.errors import UsageError
 
 if TYPE_CHECKING:
     from dsrfau_edge.train.data.preparation.options import Options
@@ -167,6 +168,8 @@ def photos(*, source: Path, tracker: Path, min_correlation: float, licence: str 
     """
     from dsrfau_edge.train.data.preparation import photos as kind
 
+    if options["output"].resolve().is_relative_to(source.resolve()):
+        raise UsageError(f"{options['output']} lies in {source}: its preview would be taken for a photograph. Move it.")
     _prepare(
         options,
         lambda chosen: kind.plan(source, chosen, tracker=tracker, min_correlation=min_correlation, licence=licence),

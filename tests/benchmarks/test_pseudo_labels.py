@@ -9,7 +9,7 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 
@@ -40,6 +40,7 @@ def test_falling_neighbours_are_pooled(values: list[float], weights: list[float]
     np.testing.assert_allclose(MEASURES.monotone(values, weights), expected)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 5), st.integers(1, 9)), min_size=1, max_size=30))
 def test_pooling_rises_and_keeps_the_mean(rows: list[tuple[float, int]]) -> None:
     values, weights = (np.array(column, float) for column in zip(*rows, strict=True))

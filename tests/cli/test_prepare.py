@@ -69,6 +69,7 @@ def test_losses_are_told(tmp_path: Path) -> None:
         (("disfa", "{disfa}", "-o", "{disfa}/ActionUnit_Labels/SN001/SN001_au1.txt"), 5, "cannot be written"),
         (("photos", "{disfa}", "-o", "{out}"), 2, "--tracker"),
         (("photos", "{disfa}", "-o", "{out}", "--tracker", "{disfa}/none.task"), 5, "none.task cannot be read"),
+        (("photos", "{disfa}", "-o", "{disfa}/out", "--tracker", "a.task"), 2, "lies in"),
         (("rendered", "{disfa}", "-o", "{out}"), 5, "index.json"),
         (("rendered", "{toy}", "-o", "{out}"), 5, "kind 'toy'"),
         (("ckplus", "{disfa}", "-o", "{out}"), 2, "ckplus"),

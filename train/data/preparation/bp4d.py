@@ -11,11 +11,11 @@ from pathlib import Path
 
 from dsrfau_edge.errors import DataError
 
-from .files import by_number, files_under, is_picture, relative, require_folder
+from .files import files_under, is_picture, relative, require_folder
 from .labels import read_sequence
 from .options import Options, plan_of
 from .plan import NO_LABELS, NO_PICTURES, Loss, Plan
-from .sequences import Gathered, Pictures, require_same_start
+from .sequences import Gathered, require_same_start
 
 AUS = tuple(f"AU{number:02d}" for number in (6, 10, 12, 14, 17))
 LICENCE = "BP4D: by agreement with its owner (Binghamton University), for research; no picture or crop may be passed on"
@@ -48,10 +48,7 @@ def plan(
     root = require_folder(pictures or source).absolute()
     labels = _labels(require_folder(source))
     frames = _frames(root)
-    wanted = {name.upper() for name in subjects} or {subject for subject, _ in labels.keys() | frames.keys()}
-    missing = sorted(wanted - {subject for subject, _ in labels.keys() | frames.keys()})
-    if missing:
-        raise DataError(f"{source} has nothing of {', '.join(missing)}.")
+    wanted = _wanted(source, subjects, {subject for subject, _ in labels.keys() | frames.keys()})
     gathered = Gathered(AUS, options)
     for key in sorted(key for key in labels.keys() | frames.keys() if key[0] in wanted):
         name = "_".join(key)
@@ -62,7 +59,7 @@ def plan(
         if key not in frames:
             gathered.lost.append(Loss(name, NO_PICTURES, count=len(sequence.numbers)))
             continue
-        found = Pictures.of_files(by_number(frames[key]), root, first=first_frame)
+        found = gathered.numbered(frames[key], root, first=first_frame)
         if first_frame is None:
             require_same_start(name, sequence, found)
         gathered.add(name, f"bp4d-{key[0]}", sequence, found, {"subject": key[0], "task": key[1]})
@@ -71,6 +68,16 @@ def plan(
         "bp4d", root, gathered.items, options, aus=AUS, licence=LICENCE, lost=gathered.lost, labels=gathered.labels,
         own=own,
     )  # fmt: skip
+
+
+def _wanted(source: Path, subjects: Sequence[str], there: set[str]) -> set[str]:
+    """The subjects asked for; all by default."""
+    wanted = {name.upper() for name in subjects} or there
+    if wanted - there:
+        raise DataError(
+            f"{source} has nothing of {', '.join(sorted(wanted - there))}; it has {', '.join(sorted(there))}."
+        )
+    return wanted
 
 
 def _labels(source: Path) -> dict[tuple[str, str], dict[str, Path]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dsrfau_edge.errors import DataError
 
-from .files import by_number, files_under, is_picture, is_video, relative, require_folder
+from .files import files_under, is_picture, is_video, relative, require_folder
 from .labels import SequenceLabels, read_sequence
 from .options import Options, plan_of
 from .pictures import frames_stated
@@ -158,7 +158,7 @@ def _add(
 ) -> None:
     subject = recording.subject
     if recording.frames:
-        pictures = Pictures.of_files(by_number(recording.frames), root, first=first_frame)
+        pictures = gathered.numbered(recording.frames, root, first=first_frame)
         if first_frame is None:
             require_same_start(subject, labels, pictures)
     else:

@@ -48,21 +48,23 @@ def is_video(path: Path) -> bool:
     return path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def by_number(pictures: Iterable[Path]) -> dict[int, Path]:
-    """Pictures by the last number in their names (`0012.jpg`, `frame_12.png`); those without one are left out.
+def by_number(pictures: Iterable[Path]) -> tuple[dict[int, Path], list[Path]]:
+    """Pictures by the last number in their names (`0012.jpg`, `frame_12.png`), and those that have none.
 
     Raises:
         DataError: two have the same number.
     """
     found: dict[int, Path] = {}
+    without = []
     for path in pictures:
         number = _NUMBER.search(path.stem)
         if number is None:
+            without.append(path)
             continue
         other = found.setdefault(int(number[1]), path)
         if other != path:
             raise DataError(f"{other} and {path} have the same frame number {int(number[1])}. Keep one of them.")
-    return dict(sorted(found.items()))
+    return dict(sorted(found.items())), without
 
 
 def relative(path: Path, folder: Path) -> str:

@@ -78,17 +78,24 @@ def plan(
     unknown = (float("nan"),) * len(sites_of(aus))
     paths = [relative(path, root) for path in files_under(root) if is_picture(path)]
     items = [
-        Item(
-            number,
-            path,
-            None,
-            f"photos-{root.name}:{Path(path).with_suffix('').as_posix()}",
-            unknown,
-            {"labels": "pseudo"},
-        )
+        Item(number, path, None, f"photos-{root.name}:{_stem(path)}", unknown, {"labels": "pseudo"})
         for number, path in enumerate(options.chosen_of(paths))
     ]
-    own = {
+    maker = PhotoMaker(str(root), aus, options.size, options.quality, task=str(tracker.absolute()))
+    return plan_of(
+        "photos", root, items, options, aus=aus, licence=f"{licence or LICENCE}; {_PSEUDO}", lost=(), labels={},
+        own=_record(tracker, min_correlation), maker=maker,
+    )  # fmt: skip
+
+
+def _stem(path: str) -> str:
+    """The path without its ending."""
+    return Path(path).with_suffix("").as_posix()
+
+
+def _record(tracker: Path, min_correlation: float) -> dict[str, Any]:
+    """What a set says of where its labels are from."""
+    return {
         "labels": "pseudo",
         "tracker": {
             "name": "MediaPipe Face Landmarker",
@@ -99,8 +106,3 @@ def plan(
         "maps": pseudo.about()["measured"],
         "min_correlation": min_correlation,
     }
-    maker = PhotoMaker(str(root), aus, options.size, options.quality, task=str(tracker.absolute()))
-    return plan_of(
-        "photos", root, items, options, aus=aus, licence=f"{licence or LICENCE}; {_PSEUDO}", lost=(), labels={},
-        own=own, maker=maker,
-    )  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ from typing import Any
 from dsrfau_edge.action_units import sites_of
 from dsrfau_edge.errors import DataError
 
-from .files import relative
+from .files import by_number, relative
 from .labels import SequenceLabels, count_defects
 from .options import Options
-from .plan import MISSING, UNLABELLED, Item, Loss, sided
+from .plan import MISSING, UNLABELLED, UNNUMBERED, Item, Loss, sided
 
 #: A video and its labels may differ by so many frames, or by this share of them: as many as recordings are cut off by.
 TOLERANCE, SHARE = 5, 0.01
@@ -30,6 +30,22 @@ class Gathered:
     items: list[Item] = field(default_factory=list)
     lost: list[Loss] = field(default_factory=list)
     labels: Counter[str] = field(default_factory=Counter)
+
+    def numbered(self, files: Iterable[Path], root: Path, *, first: int | None = None) -> Pictures:
+        """Pictures in files; those that cannot be numbered are lost.
+
+        Args:
+            files: of one sequence.
+            root: folder that paths start from.
+            first: the number in the name of the one that the labels call 1.
+
+        Raises:
+            DataError: two have the same number.
+        """
+        found, without = by_number(files)
+        self.lost += [Loss(relative(path, root), UNNUMBERED) for path in without]
+        shift = 1 - first if first is not None else 0
+        return Pictures({number + shift: relative(path, root) for number, path in found.items()})
 
     def add(
         self, name: str, identity: str, labels: SequenceLabels, pictures: Pictures, meta: Mapping[str, Any]
@@ -67,12 +83,6 @@ class Pictures:
     files: Mapping[int, str]
     video: str | None = None
     count: int = 0  # frames of the video
-
-    @classmethod
-    def of_files(cls, files: Mapping[int, Path], root: Path, *, first: int | None = None) -> Pictures:
-        """Pictures in files; with `first`, the number in the name of the one that the labels call 1."""
-        shift = 1 - first if first is not None else 0
-        return cls({number + shift: relative(path, root) for number, path in files.items()})
 
     @property
     def numbers(self) -> Sequence[int]:

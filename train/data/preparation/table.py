@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -177,7 +178,7 @@ def _row(line: int, cells: Mapping[str, str], bad: list[str]) -> Row:
 def _require_once(file: Path, rows: Sequence[Row]) -> None:
     seen: dict[str, int] = {}
     for row in rows:
-        other = seen.setdefault(row.path, row.line)
+        other = seen.setdefault(posixpath.normpath(row.path.replace("\\", "/")), row.line)
         if other != row.line:
             raise DataError(f"{file}: {row.path} stands in line {other} and in line {row.line}. Keep one of them.")
 

@@ -73,6 +73,7 @@ def test_all_that_is_lost_is_counted(tmp_path: Path) -> None:
     (root / "F001" / "T1" / "0003.jpg").write_bytes(whole[: len(whole) // 2])
     (root / "F001" / "T1" / "0004.jpg").unlink()
     write_picture(root / "F001" / "T1" / "0009.jpg")
+    write_picture(root / "F001" / "T1" / "thumbnail.jpg")
     bp4d_labels(root, "F003_T2", {1: 0, 2: 0})
     write_picture(root / "F005" / "T3" / "0001.jpg")
     samples, lost = made(plan(root, Options()), tmp_path / "out")
@@ -82,6 +83,7 @@ def test_all_that_is_lost_is_counted(tmp_path: Path) -> None:
         "unreadable picture": 1,
         "picture missing": 1,
         "no label": 1,
+        "no frame number in the name": 1,
         "labels without pictures": 2,
         "subject without labels": 1,
     }

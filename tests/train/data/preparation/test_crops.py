@@ -37,10 +37,10 @@ def test_the_middle_of_a_crop_is_what_the_device_sees(size: int) -> None:
     assert np.abs(middle.astype(int) - device.crop).mean() < 2  # JPEG
 
 
-def test_a_sample_agrees_with_the_predictor(tmp_path: Path) -> None:
+def test_a_sample_agrees_with_the_predictor(tmp_path: Path, tiny_bundle: Path) -> None:
     write_picture(tmp_path / "set" / "a.png")
     table(tmp_path / "set", "path,subject,AU04,AU12,AU25\na.png,x,0,4,2\n", ())
-    with Predictor() as predictor:
+    with Predictor(tiny_bundle) as predictor:
         (face,) = predictor(portrait())
         template = predictor.bundle.manifest.alignment
     planned = plan(tmp_path / "set", Options(size=face.crop_size))
@@ -48,7 +48,7 @@ def test_a_sample_agrees_with_the_predictor(tmp_path: Path) -> None:
     assert template == DEFAULT_TEMPLATE
     middle, centres = centre_crop(decoded(sample), sample.centres, face.crop_size)
     seen = warp(portrait(), face.matrix, face.crop_size)
-    assert np.abs(middle.astype(int) - seen).mean() < 3  # JPEG
+    assert np.abs(middle.astype(int) - seen).mean() < 5  # JPEG of very few pixels
     points = face.landmarks[:, :2] @ face.matrix[:, :2].T + face.matrix[:, 2]
     np.testing.assert_allclose(centres, site_centres(points.astype(np.float32), sites_of(planned.index.aus)), atol=0.02)
     left, right = (planned.index.sites.index(f"AU12_{side}") for side in ("left", "right"))

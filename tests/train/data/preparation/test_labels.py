@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from picture_trees import lines, write_labels
 
@@ -102,6 +102,7 @@ def test_files_of_other_lengths_leave_their_own_frames_unlabelled(tmp_path: Path
     assert count_defects(sequence, [1, 2], ("AU12", "AU25", "AU26")) == {labels.NO_FILE: 2}
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.integers(0, 9999), st.integers(0, 5), min_size=1), st.randoms())
 def test_the_order_of_lines_says_nothing(tmp_path_factory: pytest.TempPathFactory, values, random) -> None:
     order = list(values)

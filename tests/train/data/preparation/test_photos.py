@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from picture_trees import nobody, portrait, write_picture
 
@@ -126,6 +126,7 @@ def test_openvino_that_is_not_there_is_named(tmp_path: Path, monkeypatch: pytest
         FaceLandmarker(write_task(tmp_path / "a.task"))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=20))
 def test_every_map_rises_and_stays_on_the_scale(scores: list[float]) -> None:
     for au, one in pseudo.read_maps().items():

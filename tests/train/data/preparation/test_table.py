@@ -72,6 +72,7 @@ def test_pictures_that_give_nothing_are_counted(tmp_path: Path) -> None:
         ("path,subject,AU12\na.jpg,x,high\n", "line 2: AU12 is 'high'"),
         ("path,subject,AU12\na.jpg,,1\n", "line 2: no subject"),
         ("path,subject,AU12\na.jpg,x,1\na.jpg,y,2\n", "line 2 and in line 3"),
+        ("path,subject,AU12\na.jpg,x,1\n./a.jpg,y,2\n", "line 2 and in line 3"),
         ("path,subject,AU12\n../secret.jpg,x,1\n", "leads out"),
         ("path,subject,AU12\n/etc/secret.jpg,x,1\n", "leads out"),
         ("path,subject,AU12\nC:\\secret.jpg,x,1\n", "leads out"),
