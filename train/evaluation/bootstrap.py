@@ -8,7 +8,7 @@ is not, and goes through the ranks. No torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ Floats = npt.NDArray[np.float64]
 METRICS = ("icc", "pcc", "mae", "mse", "f1", "auc")
 _VARIES = 1e-9  # share of the sum of squares that must be about the mean and not rounding
 _AT_ONCE = 4_000_000  # values of one array while areas are computed
+_FEW = 500  # identities up to which areas are made of pairs of identities
+_PARTS = 11
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,18 +137,30 @@ def _sums(labels: Floats, predictions: Floats, known: npt.NDArray[np.bool_], res
     # About the mean of all: sums of squares lose no digits that way.
     x = labels - np.where(known, labels, 0).sum(0) / counts
     y = predictions - np.where(known, predictions, 0).sum(0) / counts
-    apart = predictions - labels
-    shown, seen = labels >= PRESENCE_THRESHOLD, predictions >= PRESENCE_THRESHOLD
-    parts = (np.ones_like(x), x, y, x * x, y * y, x * y, np.abs(apart), apart * apart,
-             shown & seen, ~shown & seen, shown & ~seen)  # fmt: skip
-    values = np.stack([np.where(known, part, 0.0) for part in parts], -1)
     people = max(resampling.weights.shape[1], int(resampling.codes.max(initial=-1)) + 1)
-    sums = np.zeros((people, *values.shape[1:]))
+    sums = np.zeros((people, x.shape[1], _PARTS))
     order = np.argsort(resampling.codes, kind="stable")
     present, starts = np.unique(resampling.codes[order], return_index=True)
-    if len(present):
-        sums[present] = np.add.reduceat(values[order], starts, axis=0)
+    for number, part in enumerate(_parts(x, y, labels, predictions)):
+        if len(present):
+            sums[present, :, number] = np.add.reduceat(np.where(known, part, 0.0)[order], starts, axis=0)
     return sums
+
+
+def _parts(x: Floats, y: Floats, labels: Floats, predictions: Floats) -> Iterator[npt.NDArray[Any]]:
+    """What is added up, `[n, C]` each, one at a time: a large set has room for few such."""
+    yield np.ones_like(x)
+    yield from (x, y)
+    yield x * x
+    yield y * y
+    yield x * y
+    apart = np.abs(predictions - labels)
+    yield apart
+    yield apart * apart
+    shown, seen = labels >= PRESENCE_THRESHOLD, predictions >= PRESENCE_THRESHOLD
+    yield shown & seen
+    yield ~shown & seen
+    yield shown & ~seen
 
 
 def _from_sums(sums: Floats) -> dict[str, Floats]:
@@ -174,14 +188,34 @@ def _areas(labels: Floats, predictions: Floats, codes: npt.NDArray[np.intp], wei
     The share of pairs of a sample with the unit and one without in which the first has the higher prediction; equal
     predictions count half (Mann and Whitney).
     """
+    shown = labels >= PRESENCE_THRESHOLD
+    if weights.shape[1] <= _FEW:
+        return _areas_of_pairs(shown, predictions, codes, weights)
     order = np.argsort(predictions, kind="stable")
-    shown, codes = labels[order] >= PRESENCE_THRESHOLD, codes[order]
+    shown, codes = shown[order], codes[order]
     starts = np.flatnonzero(np.diff(predictions[order], prepend=-np.inf) > 0)
-    whole = np.ones((1, len(order)))
-    point = float(_area(whole, shown, starts)[0])
+    point = float(_area(np.ones((1, len(order))), shown, starts)[0])
     step = max(_AT_ONCE // max(len(order), 1), 1)
     parts = [_area(weights[first : first + step][:, codes], shown, starts) for first in range(0, len(weights), step)]
     return point, np.concatenate(parts) if parts else np.empty(0)
+
+
+def _areas_of_pairs(
+    shown: npt.NDArray[np.bool_], predictions: Floats, codes: npt.NDArray[np.intp], weights: Floats
+) -> tuple[float, Floats]:
+    """The same from the pairs that each two identities' samples win, which resamples only weigh: few persons, fast."""
+    people = weights.shape[1]
+    won = np.zeros((people, people))
+    higher, owners = predictions[shown], codes[shown]
+    for other in np.unique(codes[~shown]):
+        lower = np.sort(predictions[~shown & (codes == other)])
+        count = (np.searchsorted(lower, higher, "left") + np.searchsorted(lower, higher, "right")) / 2
+        won[:, other] = np.bincount(owners, weights=count, minlength=people)
+    with_unit, without = (np.bincount(codes[mask], minlength=people).astype(np.float64) for mask in (shown, ~shown))
+    every = np.concatenate([np.ones((1, people)), weights])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        areas = ((every @ won) * every).sum(1) / ((every @ with_unit) * (every @ without))
+    return float(areas[0]), areas[1:]
 
 
 def _area(weights: Floats, shown: npt.NDArray[np.bool_], starts: npt.NDArray[np.intp]) -> Floats:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dsrfau_edge.errors import DataError, UsageError
-from dsrfau_edge.train.evaluation import Estimate, compare, score
+from dsrfau_edge.train.evaluation import Estimate, bootstrap, compare, score
 from dsrfau_edge.train.evaluation.bootstrap import METRICS, measure, resample
 from dsrfau_edge.train.evaluation.scores import difference
 from dsrfau_edge.train.metrics import evaluate, icc_3_1
@@ -58,8 +58,11 @@ def test_presence_is_counted_from_one_on(seed):
         assert scores.rows[name].positives == (label >= 1).sum()
 
 
-def test_the_intervals_are_those_of_a_bootstrap_of_whole_identities_done_by_hand():
+@pytest.mark.parametrize("few", [500, 5], ids=["pairs of identities", "ranks of samples"])
+def test_the_intervals_are_those_of_a_bootstrap_of_whole_identities_done_by_hand(monkeypatch, few):
+    monkeypatch.setattr(bootstrap, "_FEW", few)
     labels, predictions, identities = drawn(5)
+    predictions = np.round(predictions, 1)  # ties
     resampling = resample(identities, count=40, seed=3)
     measured = measure(labels, predictions, resampling)
     clipped = np.clip(predictions, 0, 5)
