@@ -63,11 +63,12 @@ def fit(
     with quiet_lightning():
         trainer = _trainer(config, fitting)
     rank, world = trainer.global_rank, trainer.world_size
+    sampler = BalancedSampler(
+        data, positions, balance=chosen.balance, shares=chosen.weights, seed=seed, rank=rank, world=world
+    )
     train = make_loader(
         CropDataset(data, augmentation=recipe.augmentation, seed=seed),
-        BalancedSampler(
-            data, positions, balance=chosen.balance, shares=chosen.weights, seed=seed, rank=rank, world=world
-        ),
+        sampler,
         batch=max(1, min(config.batch, len(positions) // world)),
         workers=chosen.workers,
         drop_last=True,
@@ -84,6 +85,8 @@ def fit(
         report=fitting.report if trainer.is_global_zero else lambda text: None,
     )
     last = _state(fitting)
+    if last is not None:  # loading processes draw ahead, before Lightning tells the sampler which epoch it is
+        sampler.set_epoch(torch.load(last, map_location="cpu", weights_only=False)["epoch"] + 1)
     with quiet_lightning(), _interruptible(trainer):
         # weights_only=False: our own file of a run on this machine, with the optimizer's and the loops' state.
         trainer.fit(module, train, held, ckpt_path=last, weights_only=False)
@@ -138,11 +141,21 @@ def quiet_lightning() -> Iterator[None]:
         logger.setLevel(level)
 
 
+def _moving_average(decay: float) -> Callable[[torch.Tensor, torch.Tensor, torch.Tensor | int], torch.Tensor]:
+    """Exponential moving average whose memory grows with the steps: the first weights are no part of it for long."""
+
+    def update(average: torch.Tensor, current: torch.Tensor, count: torch.Tensor | int) -> torch.Tensor:
+        kept = min(decay, (1 + int(count)) / (10 + int(count)))
+        return average * kept + current * (1 - kept)
+
+    return update
+
+
 def _trainer(config: RoleConfig, fitting: Fitting) -> lightning.Trainer:
     run = fitting.run
     state = callbacks.ModelCheckpoint(dirpath=run, filename=Path(LAST).stem, save_top_k=1, enable_version_counter=False)
     bar = fitting.progress and sys.stderr.isatty()
-    average = [callbacks.EMAWeightAveraging(decay=config.ema)] if config.ema else []
+    average = [callbacks.WeightAveraging(avg_fn=_moving_average(config.ema))] if config.ema else []
     return lightning.Trainer(
         max_epochs=config.epochs,
         accelerator=fitting.accelerator,

@@ -133,10 +133,10 @@ def train_role(
     seconds = time.monotonic() - started
     if trainer.is_global_zero:  # one process of a distributed run writes, the others wait for it
         training = _provenance(role, recipe, options.seed, fingerprint, seconds, len(positions), parents)
-        network = task.network.cpu().eval()
+        network = task.network.to(trainer.strategy.root_device).eval()  # Lightning has moved it to the CPU
         metrics = {"held_out": evaluate_splits(network, data, recipe)}
         calibration = np.random.default_rng(options.seed).permutation(positions)
-        save_checkpoint(destination, network, data, calibration=calibration, training=training, metrics=metrics)
+        save_checkpoint(destination, network.cpu(), data, calibration=calibration, training=training, metrics=metrics)
         (run / LAST).unlink(missing_ok=True)
     trainer.strategy.barrier()
     return read_checkpoint(destination, verify=False)

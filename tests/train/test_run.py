@@ -171,7 +171,7 @@ def test_the_revision_is_that_of_a_repository_that_knows_the_file(tmp_path, monk
 
 class _Fitted:
     is_global_zero = True
-    strategy = type("Strategy", (), {"barrier": staticmethod(lambda: None)})
+    strategy = type("Strategy", (), {"barrier": staticmethod(lambda: None), "root_device": torch.device("cpu")})
 
 
 def test_logs_name_every_component(tmp_path, data):
