@@ -16,7 +16,7 @@ from ..metrics import varies
 from .bootstrap import Resampling, measure, resample
 from .groups import Grouping, group_scores, require_keys
 from .nuisances import Effect, alterations, effect, require_nuisances
-from .pooling import Common, Pooled, common_units, held_apart, pool, predict_views, protocols_for
+from .pooling import Pooled, common_units, held_apart, pool, predict_views, protocols_for
 from .scores import Scores, scores_of
 from .subjects import Subject, open_session, open_subject
 
@@ -171,6 +171,3 @@ def _about_labels(pooled: Pooled) -> list[str]:
     if constant:
         notes.append(f"the label does not vary, no ICC or PCC and not in their means: {', '.join(constant)}")
     return notes
-
-
-__all__ = ["Common", "Evaluation", "Ran", "Request", "evaluate_models"]

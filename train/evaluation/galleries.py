@@ -90,12 +90,18 @@ def heatmaps(found: Evaluation) -> bytes:
     for number in numbers:
         crop, centres = pooled.data.frame(int(pooled.positions[number]))
         tiles = [Tile(crop, "", "")]
-        for column in np.argsort(-np.nan_to_num(labels[number], nan=-1.0), kind="stable")[:_SITES]:
+        for column in strongest(labels[number], _SITES):
             picture = _overlaid(crop, maps[number][column], centres[columns[column]])
             text = f"{labels[number, column]:.1f} → {predictions[number, column]:.1f}"
             tiles.append(Tile(picture, sites[column].replace("_", " "), text, _TEXT))
         rows.append((_about(pooled.identities[number]), tiles))
     return _sheet(rows, "heatmaps of the strongest sites; label → prediction; ring: where the site is", _SITES + 1)
+
+
+def strongest(labels: Values, count: int) -> list[int]:
+    """Columns of the highest of `[S]` labels, highest first, without those that are not labelled."""
+    order = np.argsort(-labels, kind="stable")  # NaN comes last
+    return [int(column) for column in order[:count] if not np.isnan(labels[column])]
 
 
 def _about(identity: str) -> tuple[str, str]:

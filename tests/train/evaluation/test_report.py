@@ -94,6 +94,11 @@ def test_lively_faces_come_first_and_are_of_different_persons():
     assert chosen[1] == 5
 
 
+def test_the_strongest_sites_are_labelled_ones():
+    assert galleries.strongest(np.array([1.0, NAN, 3.0, 0.0, NAN]), 4) == [2, 0, 3]
+    assert galleries.strongest(np.array([1.0, NAN, 3.0]), 1) == [2]
+
+
 def test_the_heatmaps_shown_are_the_networks_own(found):
     numbers = [3, 40]
     maps = galleries._maps(found, numbers)
