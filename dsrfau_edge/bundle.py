@@ -30,9 +30,22 @@ _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST, errno.EACCES)
 _AGAIN = "Copy it again from where it came, or export it again with dsrfau-export."
 
 
+_ASSETS = Path(__file__).resolve().parent / "assets"
+
+
 def default_bundle() -> Path:
-    """The student that comes with the package."""
-    return Path(__file__).resolve().parent / "assets" / f"student{SUFFIX}"
+    """The student that is used where none is named: `dsrfau-s`."""
+    return _ASSETS / f"dsrfau-s{SUFFIX}"
+
+
+def bundled_names() -> tuple[str, ...]:
+    """Names of the students that come with the package."""
+    return tuple(sorted(path.stem for path in _ASSETS.glob(f"*{SUFFIX}")))
+
+
+def find_bundle(path: str | Path) -> Path:
+    """The folder of a bundle, or of one that comes with the package, such as `dsrfau-nano`."""
+    return _ASSETS / f"{path}{SUFFIX}" if str(path) in bundled_names() and not Path(path).exists() else Path(path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +60,13 @@ class Bundle:
         """Open a bundle.
 
         Args:
-            path: the folder.
+            path: the folder, or the name of a student that comes with the package.
             verify: compare the checksum of every file with the manifest's.
 
         Raises:
             BundleError: it is missing, incomplete, corrupt, or of a schema that this version does not read.
         """
-        folder = Path(path)
+        folder = find_bundle(path)
         try:
             raw = (folder / MANIFEST).read_bytes()
         except OSError as error:
@@ -257,7 +270,10 @@ def _sha256(path: Path) -> str:
 
 def _why_no_manifest(folder: Path, error: OSError) -> str:
     if not folder.exists():
-        return f"There is no bundle at {folder}. Give the folder NAME{SUFFIX} that dsrfau-export wrote."
+        return (
+            f"There is no bundle at {folder}. Give the folder NAME{SUFFIX} that dsrfau-export wrote, or "
+            f"one of the students that come with the package: {', '.join(bundled_names())}."
+        )
     if not folder.is_dir():
         return f"{folder} is a file; a bundle is a folder. Give the folder NAME{SUFFIX} that dsrfau-export wrote."
     return f"{folder} is not a complete bundle: {MANIFEST} cannot be read ({error.strerror}). {_AGAIN}"

@@ -47,7 +47,8 @@ class Predictor:
         """Load a bundle and the face models.
 
         Args:
-            bundle: the folder `NAME.dsrfau`; the bundled student by default.
+            bundle: the folder `NAME.dsrfau`, or the name of a student that comes with the package: `dsrfau-s` (the
+                default) or `dsrfau-nano`.
             runtime: name of the runtime; by default the first that suits the bundle and is there.
             device: what the runtime is to compute on, such as `cpu` or `cuda:0`.
             max_faces: predict only the largest so many faces of a frame.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..bundle import Bundle, default_bundle
+from ..bundle import Bundle, default_bundle, find_bundle
 from ..errors import DataError
 from ..manifest import CALIBRATION, MANIFEST
 
@@ -55,13 +55,13 @@ class Source:
 
 
 def load_source(path: str | Path | None = None) -> Source:
-    """Read a checkpoint folder or a bundle; by default the student that comes with the package.
+    """Read a checkpoint folder or a bundle, also one of the package by its name; by default the bundled student.
 
     Raises:
         DataError: the checkpoint is incomplete or corrupt, or the folder is neither.
         BundleError: the bundle is.
     """
-    folder = Path(path) if path is not None else default_bundle()
+    folder = find_bundle(path) if path is not None else default_bundle()
     if (folder / CHECKPOINT).is_file():
         return _from_checkpoint(folder)
     if path is None or (folder / MANIFEST).exists() or folder.suffix == ".dsrfau":

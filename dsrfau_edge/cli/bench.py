@@ -72,10 +72,10 @@ def command(
     iterations: int,
     as_json: bool,
 ) -> None:
-    """Measure BUNDLES (the bundled student by default): milliseconds per crop, and differences to their fp32 graph."""
-    from dsrfau_edge.bundle import Bundle, default_bundle
+    """Measure BUNDLES (the bundled students by default): milliseconds per crop, and differences to their fp32 graph."""
+    from dsrfau_edge.bundle import Bundle, bundled_names
 
-    opened = [Bundle.open(path) for path in bundles or (default_bundle(),)]
+    opened = [Bundle.open(path) for path in bundles or bundled_names()]
     rows = []
     for bundle in opened:
         for name in names or _readers(bundle):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .common import recipe_options, require_training
+from .prepare import command as prepare
 from .summary import summary
 
 if TYPE_CHECKING:
@@ -119,6 +120,7 @@ def both(**options: Any) -> None:
 
 
 command.add_command(summary)
+command.add_command(prepare)
 
 
 def _train(

@@ -1,0 +1,77 @@
+"""The distillation benchmark: pairs and intervals by hand, and a whole run on toy faces of two rigs."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from toy_data import toy_sample, write_toy
+
+pytest.importorskip("lightning", reason="training needs the train extra")
+pytest.importorskip("scipy", reason="intervals need the synth extra")
+pytest.importorskip("matplotlib", reason="the picture needs the synth extra")
+
+from dsrfau_edge.train.data.shards import read_index, write_index, write_shard  # noqa: E402
+
+SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "distillation.py"
+
+
+@pytest.fixture(scope="module")
+def bench():
+    spec = importlib.util.spec_from_file_location("distillation", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["distillation"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def row(arm, seed, value):
+    metrics = {"icc": value, "pcc": value, "mae": 1 - value}
+    return {"arm": arm, "seed": seed, "new identities": metrics, "new rig": metrics}
+
+
+def test_gains_are_paired_by_seed(bench):
+    """Seeds differ far more than arms do: only the pairing shows that every seed gained."""
+    rows = [row("alone", seed, value) for seed, value in enumerate((0.1, 0.5, 0.9))]
+    rows += [row("all", seed, value) for seed, value in enumerate((0.13, 0.52, 0.94))]
+    alone, everything = bench.summarise(rows)
+    assert alone["new rig"]["icc"]["gain"] is None
+    icc = everything["new rig"]["icc"]
+    assert icc["gain"] == pytest.approx(0.03)
+    # mean 0.03, standard deviation 0.01, t(2) = 4.303: 0.03 ± 4.303 · 0.01 / √3
+    assert icc["gain_interval"] == pytest.approx([0.00516, 0.05484], abs=1e-4)
+    assert icc["interval"][0] < 0 < icc["interval"][1]
+    assert everything["new identities"]["mae"]["gain"] == pytest.approx(-0.03)
+
+
+def test_one_seed_has_no_interval(bench):
+    assert bench.interval([0.5]) is None
+    (only,) = bench.summarise([row("all", 0, 0.5)])
+    assert only["new rig"]["icc"]["gain"] is None
+
+
+def test_a_whole_run_and_what_is_kept(bench, tmp_path, capsys):
+    folder = write_toy(tmp_path / "toy", 40, identities=20)
+    samples = [
+        replace(sample, meta={**sample.meta, "rig": "ict" if number % 2 else "makehuman"})
+        for number, sample in enumerate(toy_sample(number, identities=20) for number in range(40))
+    ]
+    write_index(folder, replace(read_index(folder), shards=(write_shard(folder, "shard-000000.tar", samples),)))
+    command = ["--data", str(folder), "-o", str(tmp_path / "out"), "--recipe", "tiny", "--seeds", "2",
+               "--held-out", "0.3", "--arm", "alone", "--arm", "all"]  # fmt: skip
+    run = subprocess.run([sys.executable, SCRIPT, *command, "--jobs", "2"], capture_output=True, text=True, check=True)
+    report = json.loads((tmp_path / "out" / "distillation.json").read_text())
+    assert [(arm["arm"], arm["seeds"]) for arm in report["arms"]] == [("alone", 2), ("all", 2)]
+    assert report["samples"]["new rig"] == 20
+    assert "| all | 2 |" in run.stdout
+    assert (tmp_path / "out" / "distillation.png").stat().st_size > 5000
+    weights = tmp_path / "out" / "all-1" / "student" / "weights.safetensors"
+    before = weights.stat().st_mtime_ns
+    bench.main(command)
+    assert capsys.readouterr().out == run.stdout
+    assert weights.stat().st_mtime_ns == before
