@@ -138,7 +138,7 @@ def python(folder, text, *arguments, check=True):
     script = folder / "script.py"
     script.write_text(text)
     result = subprocess.run(
-        [sys.executable, str(script), *map(str, arguments)], check=False, capture_output=True, text=True, timeout=240
+        [sys.executable, str(script), *map(str, arguments)], check=False, capture_output=True, text=True, timeout=600
     )
     assert not check or result.returncode == 0, result.stderr
     return result
@@ -183,6 +183,7 @@ class TestShares:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1300)
 class TestTwoProcessesAgainstOne:
     @pytest.fixture(scope="class")
     def runs(self, tmp_path_factory):
@@ -237,6 +238,7 @@ def test_shares_with_fewer_labels_weigh_less(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(700)
 def test_a_loss_that_is_no_number_in_one_process_ends_all(tmp_path, data):
     toy = write_toy(tmp_path / "toy")
     result = python(
