@@ -30,6 +30,7 @@ from .fitting import LAST, Fitting, fit
 from .inference import held_out_metrics
 from .networks.heatmap import HeatmapNetwork
 from .recipes import Recipe
+from .spread import match_spread
 from .task import HeatmapTask
 
 _log = logging.getLogger(__name__)
@@ -134,6 +135,9 @@ def train_role(
     if trainer.is_global_zero:  # one process of a distributed run writes, the others wait for it
         training = _provenance(role, recipe, options.seed, fingerprint, seconds, len(positions), parents)
         network = task.network.to(trainer.strategy.root_device).eval()  # Lightning has moved it to the CPU
+        config = recipe.role(role)
+        if config.spread > 1:
+            training["spread"] = match_spread(network, data, positions, limit=config.spread, seed=options.seed)
         metrics = {"held_out": evaluate_splits(network, data, recipe)}
         calibration = np.random.default_rng(options.seed).permutation(positions)
         save_checkpoint(destination, network.cpu(), data, calibration=calibration, training=training, metrics=metrics)

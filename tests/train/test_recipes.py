@@ -52,6 +52,7 @@ def test_settings_replace_single_values():
         ("data.protocol=fera2016", "Unknown protocol"),
         ("data.weights=[0.0, 0.0]", "not all of them 0"),
         ("student.ema=1.0", "decay"),
+        ("student.spread=0.5", "largest factor"),
         ("student.frozen_stages=2", "ImageNet"),
         ("student.warmup=1.0", "0–1"),
         ("distillation.feature_stages=['stride2']", "Unknown hidden stage"),

@@ -62,7 +62,8 @@ class RoleConfig:
 
     `frozen_stages` are the backbone's first stages (with the stem) that keep their ImageNet weights; `backbone_rate` is
     the backbone's share of `learning_rate`; `foreground` weights the spots in the heatmap loss; with `ema` above 0 what
-    is evaluated and saved is the exponential moving average of the weights with that decay per step.
+    is evaluated and saved is the exponential moving average of the weights with that decay per step; with `spread`
+    above 1 the intensities are spread like the labels in the end, by no more than that factor (`train.spread`).
     """
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
@@ -76,6 +77,7 @@ class RoleConfig:
     frozen_stages: int = 2
     foreground: float = 60.0
     ema: float = 0.0
+    spread: float = 1.0
     precision: str = "bf16-mixed"
 
     def __post_init__(self) -> None:
@@ -85,6 +87,8 @@ class RoleConfig:
             raise UsageError("frozen_stages and foreground are 0 or more, warmup lies in 0–1.")
         if not 0 <= self.ema < 1:
             raise UsageError(f"ema is {self.ema}: give a decay from 0 (no averaging) to below 1, as 0.999.")
+        if not 1 <= self.spread <= 10:
+            raise UsageError(f"spread is {self.spread}: give the largest factor, from 1 (none) to 10.")
         if self.frozen_stages and not self.network.pretrained:
             raise UsageError("Frozen stages need ImageNet weights: set frozen_stages=0 or network.pretrained=true.")
 
