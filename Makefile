@@ -62,10 +62,14 @@ bench: $(VENV)/.demo
 	$(BIN)/dsrfau-bench
 
 # ASSETS: a MakeHuman asset folder (CC0) with skins/, eyebrows/, eyelashes/, hair/; procedural looks without it.
+# ICT: an ICT-FaceKit checkout or what `dsrfau-synth pack-ict` made of it; one rig without it.
 student: $(VENV)/.full
-	$(BIN)/dsrfau-synth render --count 10560 --seed 0 -o runs/faces $(if $(ASSETS),--assets "$(ASSETS)")
-	$(BIN)/dsrfau-train all --data runs/faces -o runs/student --recipe dsrfau-s
-	$(BIN)/dsrfau-export runs/student/student --target onnx --precision fp32 --dynamic-batch -o runs/student.dsrfau --overwrite
+	$(BIN)/dsrfau-synth render --count 30720 --seed 0 -o runs/faces --rig makehuman $(if $(ICT),--rig "ict=$(ICT)") \
+		$(if $(ASSETS),--assets "$(ASSETS)")
+	$(BIN)/dsrfau-train all --data runs/faces -o runs/s --recipe dsrfau-s
+	$(BIN)/dsrfau-train student --data runs/faces -o runs/nano --recipe dsrfau-nano --teacher runs/s/teacher --init runs/s/student
+	$(BIN)/dsrfau-export runs/s/student --target onnx --precision fp32 --dynamic-batch -o runs/dsrfau-s.dsrfau --overwrite
+	$(BIN)/dsrfau-export runs/nano/student --target onnx --precision fp32 --dynamic-batch -o runs/dsrfau-nano.dsrfau --overwrite
 
 clean:
 	rm -rf $(VENV) .typecheck $(OUT) build dist *.egg-info

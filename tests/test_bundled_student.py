@@ -1,4 +1,4 @@
-"""What the bundled student promises, on a photograph and on every runtime here."""
+"""What the bundled students promise, on a photograph and on every runtime here."""
 
 from __future__ import annotations
 
@@ -9,25 +9,49 @@ import numpy as np
 import pytest
 
 from dsrfau_edge import Predictor
-from dsrfau_edge.bundle import Bundle, default_bundle
+from dsrfau_edge.action_units import ALL_AUS
+from dsrfau_edge.bundle import Bundle, bundled_names, default_bundle
+from dsrfau_edge.errors import BundleError
 from dsrfau_edge.runtimes.base import SessionOptions
 from dsrfau_edge.runtimes.registry import choose, runtimes
 
-PORTRAIT = Path(__file__).resolve().parents[1] / "dsrfau_edge" / "assets" / "portrait.jpg"
+ASSETS = Path(__file__).resolve().parents[1] / "dsrfau_edge" / "assets"
+PORTRAIT = ASSETS / "portrait.jpg"
+STUDENTS = ("dsrfau-nano", "dsrfau-s")
 
 
-def test_a_smile_is_a_smile() -> None:
-    with Predictor() as predictor:
+def test_both_come_with_the_package_and_are_small():
+    assert bundled_names() == STUDENTS
+    size = sum(path.stat().st_size for name in STUDENTS for path in (ASSETS / f"{name}.dsrfau").iterdir())
+    assert size <= 25e6
+    assert Bundle.open("dsrfau-nano").manifest.metrics["parameters"] <= 1_000_000
+    assert Bundle.open("dsrfau-s").path == default_bundle()
+
+
+def test_a_folder_of_that_name_goes_first_and_other_names_say_what_there_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dsrfau-s").mkdir()
+    with pytest.raises(BundleError, match="not a complete bundle"):
+        Bundle.open("dsrfau-s")
+    with pytest.raises(BundleError, match="dsrfau-nano, dsrfau-s"):
+        Bundle.open("dsrfau-xl")
+
+
+@pytest.mark.parametrize("name", STUDENTS)
+def test_a_smile_is_a_smile(name):
+    with Predictor(name) as predictor:
         faces = predictor(cv2.imread(str(PORTRAIT)))
     assert len(faces) == 1
     aus = faces[0].aus
+    assert tuple(aus) == ALL_AUS
     assert set(sorted(aus, key=aus.__getitem__)[-2:]) == {"AU12", "AU25"}
     assert aus["AU04"] < 1
     assert aus["AU15"] < 1
 
 
-def test_runtimes_agree_in_fp32() -> None:
-    bundle = Bundle.open(default_bundle())
+@pytest.mark.parametrize("student", STUDENTS)
+def test_runtimes_agree_in_fp32(student):
+    bundle = Bundle.open(student)
     crops = bundle.read_calibration()[:16]
     found = {}
     for name, runtime in runtimes().items():
@@ -43,8 +67,11 @@ def test_runtimes_agree_in_fp32() -> None:
         assert np.abs(intensities - reference).max() <= 1e-3, name
 
 
-def test_the_card_is_there_and_its_numbers_are_the_manifests() -> None:
-    card = (PORTRAIT.parent / "MODEL_CARD.md").read_text(encoding="utf-8")
-    metrics = Bundle.open(default_bundle()).manifest.metrics
-    assert f"{metrics['held_out']['mean']['pcc']:.2f}" in card
+@pytest.mark.parametrize("name", STUDENTS)
+def test_the_card_is_there_and_its_numbers_are_the_manifests(name):
+    card = (ASSETS / "MODEL_CARD.md").read_text(encoding="utf-8")
+    metrics = Bundle.open(name).manifest.metrics
+    for au, scores in metrics["held_out"]["per_au"].items():
+        assert f"{scores['icc']:.2f}" in card, au
+    assert f"{metrics['held_out']['mean']['icc']:.3f}" in card
     assert "not a lie detector" in card

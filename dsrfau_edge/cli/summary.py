@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dsrfau_edge.action_units import sites_of
 from dsrfau_edge.errors import UsageError
 
 from .common import recipe_options, require_training
@@ -26,7 +27,7 @@ _CONVENTIONS = (
 
 @click.command()
 @recipe_options
-@click.option("--sites", default=29, show_default=True, type=click.IntRange(min=1), help="Number of heatmaps.")
+@click.option("--sites", default=len(sites_of()), show_default=True, type=click.IntRange(min=1), help="Number of heatmaps.")
 @click.option("--size", default=128, show_default=True, type=click.IntRange(min=32), help="Side of the input.")
 @click.option("--latency/--no-latency", default=True, show_default=True, help="Measure the time of one crop here.")
 @click.option("--runs", default=30, show_default=True, type=click.IntRange(min=1), help="Timed runs of a network.")

@@ -17,6 +17,7 @@ pytest.importorskip("scipy", reason="intervals need the synth extra")
 pytest.importorskip("matplotlib", reason="the picture needs the synth extra")
 
 from dsrfau_edge.train.data.shards import read_index, write_index, write_shard  # noqa: E402
+from dsrfau_edge.train.description import WEIGHTS  # noqa: E402
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "distillation.py"
 
@@ -70,7 +71,7 @@ def test_a_whole_run_and_what_is_kept(bench, tmp_path, capsys):
     assert report["samples"]["new rig"] == 20
     assert "| all | 2 |" in run.stdout
     assert (tmp_path / "out" / "distillation.png").stat().st_size > 5000
-    weights = tmp_path / "out" / "all-1" / "student" / "weights.safetensors"
+    weights = tmp_path / "out" / "all-1" / "student" / WEIGHTS
     before = weights.stat().st_mtime_ns
     bench.main(command)
     assert capsys.readouterr().out == run.stdout
