@@ -41,6 +41,10 @@ MORE: Mapping[str, tuple[str, ...] | None] = {
         "distillation.region_wise=10.0",
         "distillation.channel_wise=10.0",
     ),
+    "feature map, ten times": ("distillation.feature_map=1.0", *NONE[1:]),
+    "feature map, softmax": ("distillation.temperature=1.0", *NONE[1:]),
+    "region-wise, ten times": ("distillation.region_wise=10.0", NONE[0], NONE[2]),
+    "channel-wise, centred": ("distillation.centred=true", *NONE[:2]),
     "all, even draws": ("data.balance=0.0",),
     "all, even pixels": ("student.foreground=0.0",),
 }
