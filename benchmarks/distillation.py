@@ -200,10 +200,12 @@ def markdown(report: Mapping[str, Any]) -> str:
 
 
 def plot(report: Mapping[str, Any], path: Path) -> None:
-    """Gains over the student alone with their intervals, a panel per split."""
+    """Gains over the student alone with their intervals, a panel per split; nothing where no arm has a gain."""
     from matplotlib.figure import Figure
 
-    rows = [row for row in report["arms"] if row["arm"] != "alone"]
+    rows = [row for row in report["arms"] if row[SPLITS[0]]["icc"]["gain"] is not None]
+    if not rows:
+        return
     figure = Figure(figsize=(8.5, 0.9 + 0.42 * len(rows)), layout="constrained")
     for axes, split in zip(figure.subplots(1, 2, sharey=True), SPLITS, strict=True):
         for place, row in enumerate(reversed(rows)):

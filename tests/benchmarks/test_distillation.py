@@ -50,10 +50,15 @@ def test_gains_are_paired_by_seed(bench):
     assert everything["new identities"]["mae"]["gain"] == pytest.approx(-0.03)
 
 
-def test_one_seed_has_no_interval(bench):
+def test_one_seed_has_no_interval(bench, tmp_path):
     assert bench.interval([0.5]) is None
     (only,) = bench.summarise([row("all", 0, 0.5)])
     assert only["new rig"]["icc"]["gain"] is None
+    bench.plot({"arms": [only]}, tmp_path / "nothing.png")
+    assert not (tmp_path / "nothing.png").exists()
+    pair = bench.summarise([row("alone", 0, 0.5), row("all", 0, 0.6)])
+    bench.plot({"arms": pair}, tmp_path / "one.png")
+    assert (tmp_path / "one.png").stat().st_size > 5000
 
 
 def test_a_whole_run_and_what_is_kept(bench, tmp_path, capsys):
