@@ -27,7 +27,9 @@ _CONVENTIONS = (
 
 @click.command()
 @recipe_options
-@click.option("--sites", default=len(sites_of()), show_default=True, type=click.IntRange(min=1), help="Number of heatmaps.")
+@click.option(
+    "--sites", default=len(sites_of()), show_default=True, type=click.IntRange(min=1), help="Number of heatmaps."
+)
 @click.option("--size", default=128, show_default=True, type=click.IntRange(min=32), help="Side of the input.")
 @click.option("--latency/--no-latency", default=True, show_default=True, help="Measure the time of one crop here.")
 @click.option("--runs", default=30, show_default=True, type=click.IntRange(min=1), help="Timed runs of a network.")
