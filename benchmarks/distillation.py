@@ -290,6 +290,12 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 on")
+    return int(text)
+
+
 def _arguments(arguments: Iterable[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, action="append", required=True, help="prepared renders of several rigs")
@@ -297,11 +303,13 @@ def _arguments(arguments: Iterable[str] | None) -> argparse.Namespace:
     parser.add_argument("--recipe", default="dsrfau-nano", help="whose teacher and student; default dsrfau-nano")
     parser.add_argument("--rig", default="ict", help="the rig to hold out; default ict")
     parser.add_argument("--held-out", type=float, default=0.12, help="share of the other identities to hold out")
-    parser.add_argument("--seeds", type=int, default=3, help="students per arm")
+    parser.add_argument("--seeds", type=_count, default=3, help="students per arm")
     parser.add_argument("--arm", action="append", choices=[*ARMS, *MORE], help="only these; default the first five")
     parser.add_argument("--set", dest="settings", action="append", default=[], help="change a value of the recipe")
-    parser.add_argument("--limit", type=int, help="use no more than so many crops of each folder")
-    parser.add_argument("--jobs", type=int, default=1, help="students trained at once, each on one thread if several")
+    parser.add_argument("--limit", type=_count, help="use no more than so many crops of each folder")
+    parser.add_argument(
+        "--jobs", type=_count, default=1, help="students trained at once, each on one thread if several"
+    )
     return parser.parse_args(None if arguments is None else list(arguments))
 
 

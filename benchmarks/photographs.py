@@ -11,18 +11,22 @@ import argparse
 import datetime
 import json
 import math
+import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-PICTURES = (".jpg", ".jpeg", ".png")
-
 
 def opinions(photos: Sequence[Path], bundle: str | None, landmarker: Path) -> Iterator[tuple[dict[str, float], Any]]:
-    """Per photograph with a face: the AU intensities of the bundle, and the tracker's blendshapes."""
+    """Per photograph with a face: the AU intensities of the bundle, and the tracker's blendshapes.
+
+    A photograph that cannot be read is named and passed over.
+    """
     from dsrfau_edge import Predictor
+    from dsrfau_edge.errors import InputError
     from dsrfau_edge.face.images import read_image
     from dsrfau_edge.face.landmarks import Landmarks
     from dsrfau_edge.train.data.preparation.tracker import FaceLandmarker
@@ -30,7 +34,11 @@ def opinions(photos: Sequence[Path], bundle: str | None, landmarker: Path) -> It
     tracker = FaceLandmarker(landmarker)
     with Predictor(bundle, max_faces=1) as predictor:
         for path in photos:
-            image = read_image(path)
+            try:
+                image = read_image(path)
+            except InputError as error:
+                print(error, file=sys.stderr)
+                continue
             for face in predictor(image):
                 scores = tracker(image, Landmarks(face.landmarks, 1.0))
                 if scores is not None:
@@ -38,7 +46,7 @@ def opinions(photos: Sequence[Path], bundle: str | None, landmarker: Path) -> It
 
 
 def compare(pairs: Iterable[tuple[dict[str, float], Any]]) -> list[dict[str, Any]]:
-    """A row per AU that both have: r, its interval, and the share of photographs in which either sees some of it."""
+    """A row per AU that both have: r, its interval, and the share of photographs in which the student sees it."""
     from dsrfau_edge.train.data.preparation.pseudo import SHAPES, score_of
     from dsrfau_edge.train.metrics import pcc
 
@@ -64,6 +72,18 @@ def fisher(r: float, count: int) -> list[float] | None:
     return [math.tanh(math.atanh(r) - reach), math.tanh(math.atanh(r) + reach)]
 
 
+def part(photos: Sequence[Path], text: str) -> Sequence[Path]:
+    """Every N-th photograph from the I-th on, for the text `I/N`.
+
+    Raises:
+        SystemExit: the text is none such.
+    """
+    found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
+    if found is None or int(found[1]) > int(found[2]):
+        raise SystemExit(f"--part {text}: write I/N, such as 2/2, with I from 1 to N")
+    return photos[int(found[1]) - 1 :: int(found[2])]
+
+
 def markdown(rows: Sequence[dict[str, Any]]) -> str:
     """The rows as a table."""
     lines = ["| AU | r | 95 % | student sees it in | tracker's largest score |", "|---|---|---|---|---|"]
@@ -78,6 +98,8 @@ def markdown(rows: Sequence[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Compare and report."""
+    from dsrfau_edge.train.data.preparation.files import files_under, is_picture
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True, help="folder of photographs")
     parser.add_argument("--landmarker", type=Path, required=True, help="MediaPipe's face_landmarker.task")
@@ -85,8 +107,9 @@ def main() -> None:
     parser.add_argument("--part", default="1/1", metavar="I/N", help="only every N-th photograph, from the I-th on")
     parser.add_argument("--json", type=Path, help="write the rows there")
     options = parser.parse_args()
-    first, step = map(int, options.part.split("/"))
-    photos = sorted(path for path in options.photos.rglob("*") if path.suffix.lower() in PICTURES)[first - 1 :: step]
+    photos = part([path for path in files_under(options.photos) if is_picture(path)], options.part)
+    if not photos:
+        parser.error(f"{options.photos} holds no photographs (of part {options.part})")
     rows = compare(opinions(photos, options.bundle, options.landmarker))
     if options.json:
         report = {"date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(), "rows": rows}

@@ -131,13 +131,11 @@ def start_from(network: HeatmapNetwork, sites: Sequence[str], folder: str | Path
     source, checkpoint = load_network(folder)
     given, taken = source.state_dict(), dict[str, torch.Tensor]()
     for name, value in network.state_dict().items():
-        if name.startswith("head."):
-            rows = [checkpoint.sites.index(site) if site in checkpoint.sites else None for site in sites]
+        if name.startswith("head.") and given[name].shape[1:] == value.shape[1:]:
             taken[name] = value.clone()
-            if given[name].shape[1:] == value.shape[1:]:
-                for row, theirs in enumerate(rows):
-                    if theirs is not None:
-                        taken[name][row] = given[name][theirs]
+            for row, site in enumerate(sites):
+                if site in checkpoint.sites:
+                    taken[name][row] = given[name][checkpoint.sites.index(site)]
         elif name in given and given[name].shape == value.shape:
             taken[name] = given[name]
     share: float = sum(v.numel() for v in taken.values()) / sum(v.numel() for v in network.state_dict().values())

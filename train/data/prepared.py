@@ -103,14 +103,15 @@ class PreparedData:
         train, outside = held_out(protocol, share, kinds=kinds, identities=self.identities.tolist(), meta=self.meta)
         if name == "held-out":
             return outside
+        if name == "train" and not looks:
+            return train
         worn = sorted({look for looks_ in self.looks for look in looks_})
         new = {look for look, chosen in zip(worn, hashed("look", worn, share), strict=True) if chosen}
         new_look = np.array([not new.isdisjoint(looks_) for looks_ in self.looks], bool)
         if name == "held-out-looks":
             outside &= new_look
             return outside
-        if looks:
-            train &= ~new_look
+        train &= ~new_look
         return train
 
 

@@ -186,7 +186,7 @@ class _TorchSession:
         from ..networks.heatmap import decode
 
         if self._network is None:
-            raise UsageError("This session is closed. Open another one.")
+            raise RuntimeUnavailable("The session is closed. Load the model again.")
         device = next(self._network.parameters()).device
         with torch.inference_mode():
             maps = self._network(torch.from_numpy(crops).to(device)).heatmaps.float()

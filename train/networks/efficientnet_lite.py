@@ -49,8 +49,8 @@ _TAPS = (1, 2, 4)  # the last stages of strides 4, 8 and 16; that of stride 32 i
 class LiteVariant:
     """Width and depth multipliers, the channels of the stem, and whether the end is cut off.
 
-    A short network ends with the first block of stride 32, which holds a quarter of the weights of the whole: what
-    follows there sees the face as a whole, on a grid of four by four.
+    A short network ends with the first block of stride 32 and has a third of the weights of the whole: what follows
+    there sees no more than a grid of four by four.
     """
 
     width: float

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="torch is in the train extra")
 pytest.importorskip("onnxscript", reason="a checkpoint's graph is made with the train extra")
 
-from dsrfau_edge.errors import RuntimeUnavailable, UsageError  # noqa: E402
+from dsrfau_edge.errors import RuntimeUnavailable  # noqa: E402
 from dsrfau_edge.train.checkpoint import save_checkpoint  # noqa: E402
 from dsrfau_edge.train.data.prepared import load_prepared  # noqa: E402
 from dsrfau_edge.train.evaluation.evaluation import Request, evaluate_models  # noqa: E402
@@ -59,7 +59,7 @@ def test_heatmaps_agree_too(checkpoint):
         outputs.append(opened.session.infer(crops))
         opened.session.close()
     np.testing.assert_allclose(outputs[0].heatmaps, outputs[1].heatmaps, atol=1e-4)
-    with pytest.raises(UsageError, match="closed"):
+    with pytest.raises(RuntimeUnavailable, match="closed"):
         opened.session.infer(crops)
 
 
