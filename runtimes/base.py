@@ -18,7 +18,9 @@ from ..errors import InputError, RuntimeUnavailable, UsageError
 
 Crops = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
-Format = Literal["onnx", "openvino", "tensorrt"]
+Format = Literal["onnx", "openvino", "tensorrt", "checkpoint"]
+#: Told while something long is made, such as an engine: what, and which part of it is done (0..1).
+Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,8 @@ class ModelFiles:
         path: the model in its own format, `.onnx`, `.xml` (with `.bin` beside it) or `.engine`.
         format: the target it was made for. A `tensorrt` model may still be an `.onnx` that the device compiles.
         portable: the fp32 ONNX graph from which any device can rebuild.
+        graph: the ONNX graph that an `.engine` was built from, which holds its precision; None where there is none.
+        checkpoint: folder of the checkpoint that the files are part of, or None.
         input_size: side of the square crop in pixels.
         sites: number of intensities per crop.
         heatmap_size: side of a heatmap in cells.
@@ -65,10 +69,14 @@ class ModelFiles:
     digest: str = ""
     name: str = "model"
     build: Mapping[str, Any] = field(default_factory=dict)
+    graph: Path | None = None
+    checkpoint: Path | None = None
 
     def as_portable(self) -> ModelFiles:
         """The same network as its portable fp32 graph."""
-        return replace(self, path=self.portable, format="onnx", batch=None, precision="fp32", digest="", build={})
+        return replace(
+            self, path=self.portable, format="onnx", batch=None, precision="fp32", digest="", build={}, graph=None
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,12 +97,14 @@ class SessionOptions:
         native_precision: let the device compute in its own favourite precision (bf16, tf32) rather than in the
             precision that the model states.
         cache: folder for what is compiled on this device; None is the user's cache folder.
+        progress: told while an engine is built; called from the thread that loads.
     """
 
     threads: int | None = None
     heatmaps: bool = False
     native_precision: bool = False
     cache: Path | None = None
+    progress: Progress | None = None
 
     def __post_init__(self) -> None:
         """Check the range of `threads`.
@@ -106,9 +116,36 @@ class SessionOptions:
             raise UsageError(f"{self.threads} threads cannot compute anything: give 1 or more, or leave it out.")
 
 
+@dataclass(frozen=True, slots=True)
+class SessionInfo:
+    """What a session really runs on and computes in, as far as its runtime tells.
+
+    Attributes:
+        runtime: name of the runtime.
+        version: of its package.
+        device: as the runtime names it, such as `CPUExecutionProvider` or `NVIDIA Orin (cuda:0)`.
+        precision: of most weighted sums: `fp32`, `tf32`, `bf16`, `fp16` or `int8`; "" where the runtime does not tell.
+        layers: weighted sums (convolutions, matrix products) by the precision they are computed in.
+        threads: CPU threads of one call, None for the runtime's own choice.
+        notes: what else matters, as sentences: a fallback that was asked for, a cache that was used.
+    """
+
+    runtime: str
+    version: str
+    device: str
+    precision: str = ""
+    layers: Mapping[str, int] = field(default_factory=dict)
+    threads: int | None = None
+    notes: tuple[str, ...] = ()
+
+
 @runtime_checkable
 class Session(Protocol):
     """A loaded model. Safe to call from several threads."""
+
+    @property
+    def info(self) -> SessionInfo:
+        """What it runs on. May take a moment when it is first asked; never raises on an open session."""
 
     def infer(self, crops: Crops) -> Outputs:
         """Intensities of crops `uint8 [N, size, size, 3]`, BGR, for any N of at least 1."""
