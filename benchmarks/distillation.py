@@ -260,7 +260,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
 
 
 def _report(options: argparse.Namespace, jobs: Sequence[Job], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    from dsrfau_edge.train.description import read_checkpoint
+    from dsrfau_edge.checkpoint import read_checkpoint
 
     teacher = json.loads((options.output / "teacher-scores.json").read_text())
     checkpoint = read_checkpoint(options.output / "teacher")

@@ -47,8 +47,8 @@ def opinions(photos: Sequence[Path], bundle: str | None, landmarker: Path) -> It
 
 def compare(pairs: Iterable[tuple[dict[str, float], Any]]) -> list[dict[str, Any]]:
     """A row per AU that both have: r, its interval, and the share of photographs in which the student sees it."""
+    from dsrfau_edge.metrics import pcc
     from dsrfau_edge.train.data.preparation.pseudo import SHAPES, score_of
-    from dsrfau_edge.train.metrics import pcc
 
     seen = list(pairs)
     rows = []

@@ -68,8 +68,8 @@ def rendered_scores(data: Path, tracker: Path, count: int) -> Iterator[tuple[Map
     import cv2
 
     from dsrfau_edge.face.landmarks import Landmarks
+    from dsrfau_edge.shards import iter_samples, read_index
     from dsrfau_edge.train.data.preparation.tracker import FaceLandmarker
-    from dsrfau_edge.train.data.shards import iter_samples, read_index
 
     index, landmarker = read_index(data), FaceLandmarker(tracker)
     wanted = {int(place) for place in np.linspace(0, index.count - 1, min(count, index.count)).round()}
@@ -85,8 +85,8 @@ def rendered_scores(data: Path, tracker: Path, count: int) -> Iterator[tuple[Map
 def fit(options: argparse.Namespace) -> None:
     """Write the maps."""
     from dsrfau_edge.action_units import sites_of
+    from dsrfau_edge.metrics import icc_3_1, pcc
     from dsrfau_edge.train.data.preparation.pseudo import SHAPES, score_of
-    from dsrfau_edge.train.metrics import icc_3_1, pcc
 
     faces = list(rendered_scores(options.data, options.landmarker, options.count))
     maps = {}

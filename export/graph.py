@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from ..errors import DataError
+from ..errors import DataError, UsageError
 
 INPUT, INTENSITIES, HEATMAPS = "crops", "intensities", "heatmaps"
 _SUMS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -112,6 +114,43 @@ def cast_first(model: Any) -> Any:
     del copied.graph.node[:], copied.graph.value_info[:]
     copied.graph.node.extend([cast, transpose, *nodes])
     return onnx.shape_inference.infer_shapes(copied)
+
+
+def weighted_sums(model: Any) -> list[str]:
+    """Names of the convolutions and matrix products before the head, in order: the layers that int8 is about."""
+    kept = set(float_nodes(model))
+    return [node.name for node in model.graph.node if node.op_type in _SUMS and node.name not in kept]
+
+
+def nodes_matching(model: Any, patterns: Sequence[str]) -> tuple[str, ...]:
+    """Names of the nodes that any of the regular expressions is found in.
+
+    Raises:
+        UsageError: one is no regular expression, or is found in no name.
+    """
+    found: dict[str, None] = {}
+    for pattern in patterns:
+        try:
+            names = [node.name for node in model.graph.node if re.search(pattern, node.name)]
+        except re.error as error:
+            raise UsageError(f"--keep-float {pattern!r} is no regular expression: {error}.") from error
+        if not names:
+            layers = weighted_sums(model)
+            raise UsageError(
+                f"--keep-float {pattern!r} is found in no layer's name. There are {len(layers)}, such as "
+                f"{', '.join(layers[:3])}; dsrfau-export inspect lists them."
+            )
+        found.update(dict.fromkeys(names))
+    return tuple(found)
+
+
+def set_metadata(model: Any, metadata: Mapping[str, str]) -> None:
+    """Write what the model says of itself to `metadata_props`, in place of older values of the same keys."""
+    kept = [(entry.key, entry.value) for entry in model.metadata_props if entry.key not in metadata]
+    del model.metadata_props[:]
+    for key, value in [*kept, *metadata.items()]:
+        entry = model.metadata_props.add()
+        entry.key, entry.value = key, value
 
 
 def _spell(tensors: dict[str, tuple[int, list[int]]]) -> str:

@@ -6,7 +6,7 @@ import contextlib
 import io
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class QdqScheme:
     options: dict[str, Any]
     operations: tuple[str, ...] | None = None
 
-    def describe(self, method: str) -> dict[str, Any]:
+    def describe(self, method: str, keep: Sequence[str] = ()) -> dict[str, Any]:
         """As stored in the manifest."""
         return {
             "scheme": self.name,
@@ -38,6 +38,7 @@ class QdqScheme:
             "weights": "qint8, per channel",
             "method": method,
             "tool": "onnxruntime",
+            **({"kept_in_float": list(keep)} if keep else {}),
         }
 
 
@@ -76,7 +77,7 @@ def to_fp16(model: Any) -> Any:
     return halved(prepared, keep={*input_nodes(prepared), *float_nodes(prepared)})
 
 
-def to_int8(model: Any, crops: Crops, scheme: QdqScheme, method: str) -> Any:
+def to_int8(model: Any, crops: Crops, scheme: QdqScheme, method: str, *, keep: Sequence[str] = ()) -> Any:
     """Static post-training quantization with Q/DQ pairs.
 
     Args:
@@ -84,6 +85,7 @@ def to_int8(model: Any, crops: Crops, scheme: QdqScheme, method: str) -> Any:
         crops: calibration crops `[n, size, size, 3]`.
         scheme: which runtime it is for.
         method: `minmax`, `entropy` or `percentile`.
+        keep: names of nodes that stay in float besides head and decode.
 
     Raises:
         DsrfauError: ONNX Runtime cannot do it.
@@ -114,7 +116,7 @@ def to_int8(model: Any, crops: Crops, scheme: QdqScheme, method: str) -> Any:
                 activation_type=getattr(QuantType, scheme.activation),
                 weight_type=QuantType.QInt8,
                 op_types_to_quantize=list(scheme.operations) if scheme.operations else None,
-                nodes_to_exclude=[*input_nodes(prepared), *float_nodes(prepared)],
+                nodes_to_exclude=[*input_nodes(prepared), *float_nodes(prepared), *keep],
                 calibrate_method=methods[method],
                 extra_options=options,
             )

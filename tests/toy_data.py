@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dsrfau_edge.train.data.shards import Sample, ShardIndex, write_index, write_shard
+from dsrfau_edge.shards import Sample, ShardIndex, write_index, write_shard
 
 AUS = ("AU12", "AU25")
 SITES = ("AU12_left", "AU12_right", "AU25")

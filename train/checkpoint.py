@@ -18,12 +18,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from dsrfau_edge.errors import DataError
-
-from .costs import count_macs, count_parameters, cpu_latency
-from .data.prepared import Indices, PreparedData
-from .data.targets import spot_sigma
-from .description import (
+from dsrfau_edge.checkpoint import (
     CALIBRATION,
     DESCRIPTION,
     GRAPH,
@@ -33,6 +28,11 @@ from .description import (
     require_replaceable,
     sha256_of,
 )
+from dsrfau_edge.errors import DataError
+
+from .costs import count_macs, count_parameters, cpu_latency
+from .data.prepared import Indices, PreparedData
+from .data.targets import spot_sigma
 from .graph import export_graph, parity
 from .networks.heatmap import STRIDE, HeatmapNetwork, NetworkConfig
 

@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from dsrfau_edge.metrics import evaluate, sites_to_aus
+
 from .data.prepared import Indices, PreparedData
-from .metrics import evaluate, sites_to_aus
 from .networks.heatmap import HeatmapNetwork, decode
 
 

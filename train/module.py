@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from dsrfau_edge.errors import DsrfauError
+from dsrfau_edge.metrics import evaluate, sites_to_aus
 
 from .data.dataset import Batch
 from .inference import intensities_of
-from .metrics import evaluate, sites_to_aus
 from .recipes import RoleConfig
 from .task import HeatmapTask
 

@@ -20,11 +20,11 @@ import torch
 from lightning.pytorch.utilities import rank_zero_only
 
 from dsrfau_edge import __version__
+from dsrfau_edge.checkpoint import DESCRIPTION, Checkpoint, read_checkpoint, require_replaceable
 from dsrfau_edge.errors import DataError, UsageError
 
 from .checkpoint import load_network, save_checkpoint, start_from
 from .data.prepared import PreparedData
-from .description import DESCRIPTION, Checkpoint, read_checkpoint, require_replaceable
 from .distillation import DistillationTask
 from .fitting import LAST, Fitting, fit
 from .inference import held_out_metrics

@@ -17,7 +17,7 @@ from .prepare import command as prepare
 from .summary import summary
 
 if TYPE_CHECKING:
-    from dsrfau_edge.train.description import Checkpoint
+    from dsrfau_edge.checkpoint import Checkpoint
 
 #: Lightning's names.
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
@@ -186,7 +186,7 @@ def _report(checkpoints: dict[str, Checkpoint], output: Path, *, as_json: bool) 
     if as_json:
         click.echo(json.dumps({role: checkpoint.to_dict() for role, checkpoint in checkpoints.items()}, indent=1))
         return
-    from dsrfau_edge.train.metrics import markdown_table
+    from dsrfau_edge.metrics import markdown_table
 
     for role, checkpoint in checkpoints.items():
         metrics = checkpoint.metrics

@@ -16,8 +16,8 @@ pytest.importorskip("lightning", reason="training needs the train extra")
 pytest.importorskip("scipy", reason="intervals need the synth extra")
 pytest.importorskip("matplotlib", reason="the picture needs the synth extra")
 
-from dsrfau_edge.train.data.shards import read_index, write_index, write_shard  # noqa: E402
-from dsrfau_edge.train.description import WEIGHTS  # noqa: E402
+from dsrfau_edge.checkpoint import WEIGHTS  # noqa: E402
+from dsrfau_edge.shards import read_index, write_index, write_shard  # noqa: E402
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "distillation.py"
 

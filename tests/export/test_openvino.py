@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("openvino")
 pytest.importorskip("nncf")
 
-from dsrfau_edge.export import openvino  # noqa: E402
+from dsrfau_edge.export.targets import openvino  # noqa: E402
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_int8_is_close(path: Path, tmp_path: Path, tiny_crops: Any, method: str)
 def test_nncf_sends_no_statistics() -> None:
     """In a process without pytest, in which NNCF would otherwise make its telemetry client."""
     program = (
-        "from dsrfau_edge.export import openvino; openvino.describe('minmax');"
+        "from dsrfau_edge.export.targets import openvino; openvino.describe('minmax');"
         "from nncf.telemetry.wrapper import telemetry; print(type(telemetry).__name__)"
     )
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("NNCF", "PYTEST"))}

@@ -9,8 +9,8 @@ import pytest
 
 from dsrfau_edge.bundle import Bundle, default_bundle
 from dsrfau_edge.errors import RuntimeUnavailable, UsageError
-from dsrfau_edge.export import tensorrt
 from dsrfau_edge.export.pipeline import ExportOptions, export
+from dsrfau_edge.export.targets import tensorrt
 from dsrfau_edge.runtimes.cuda_driver import Driver, Gpu
 from dsrfau_edge.runtimes.tensorrt_engine import EngineOptions, find_module, is_rtx
 

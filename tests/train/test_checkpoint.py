@@ -13,12 +13,12 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 onnx = pytest.importorskip("onnx", reason="training needs the train extra")
 
 from dsrfau_edge.bundle import read_crops  # noqa: E402
+from dsrfau_edge.checkpoint import read_checkpoint  # noqa: E402
 from dsrfau_edge.errors import DataError, UsageError, VerificationFailed  # noqa: E402
 from dsrfau_edge.train import checkpoint as checkpoint_module  # noqa: E402
 from dsrfau_edge.train import graph as graph_module  # noqa: E402
 from dsrfau_edge.train.checkpoint import load_network, save_checkpoint  # noqa: E402
 from dsrfau_edge.train.data.prepared import load_prepared  # noqa: E402
-from dsrfau_edge.train.description import read_checkpoint  # noqa: E402
 from dsrfau_edge.train.graph import export_graph, parity  # noqa: E402
 from dsrfau_edge.train.networks.heatmap import DecodedNetwork, HeatmapNetwork, NetworkConfig  # noqa: E402
 

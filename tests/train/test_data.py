@@ -11,6 +11,7 @@ from toy_data import INPUT, SITES, toy_sample, write_toy
 torch = pytest.importorskip("torch", reason="training needs the train extra")
 
 from dsrfau_edge.errors import DataError, UsageError  # noqa: E402
+from dsrfau_edge.shards import read_index, write_index, write_shard  # noqa: E402
 from dsrfau_edge.train.data.augment import Augmentation  # noqa: E402
 from dsrfau_edge.train.data.dataset import (  # noqa: E402
     BalancedSampler,
@@ -21,7 +22,6 @@ from dsrfau_edge.train.data.dataset import (  # noqa: E402
     rarity_weights,
 )
 from dsrfau_edge.train.data.prepared import load_prepared  # noqa: E402
-from dsrfau_edge.train.data.shards import read_index, write_index, write_shard  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ torch = pytest.importorskip("torch", reason="training needs the train extra")
 pytest.importorskip("lightning", reason="training needs the train extra")
 
 from dsrfau_edge.errors import DataError, DsrfauError, UsageError  # noqa: E402
+from dsrfau_edge.shards import read_index, write_index, write_shard  # noqa: E402
 from dsrfau_edge.train import run as run_module  # noqa: E402
 from dsrfau_edge.train.checkpoint import load_network, start_from  # noqa: E402
 from dsrfau_edge.train.data.prepared import load_prepared  # noqa: E402
-from dsrfau_edge.train.data.shards import read_index, write_index, write_shard  # noqa: E402
 from dsrfau_edge.train.module import TrainingModule  # noqa: E402
 from dsrfau_edge.train.networks.heatmap import HeatmapNetwork, NetworkConfig  # noqa: E402
 from dsrfau_edge.train.recipes import load_recipe  # noqa: E402

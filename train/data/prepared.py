@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from dsrfau_edge.action_units import ALL_AUS, sites_of
 from dsrfau_edge.errors import DataError, UsageError
+from dsrfau_edge.shards import INDEX_NAME, Sample, ShardIndex, iter_samples, read_index
 
 from .augment import centre_crop
-from .shards import INDEX_NAME, Sample, ShardIndex, iter_samples, read_index
 from .splits import Mask, hashed, held_out
 
 Indices = npt.NDArray[np.intp]

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dsrfau_edge.errors import UsageError
+from dsrfau_edge.metrics import varies
 
 from ..data.prepared import Indices, PreparedData, load_prepared
-from ..metrics import varies
 from .bootstrap import Resampling, measure, resample
 from .groups import Grouping, group_scores, require_keys
 from .nuisances import Effect, alterations, effect, require_nuisances

@@ -7,8 +7,8 @@ import tempfile
 from pathlib import Path
 
 from dsrfau_edge.errors import UsageError
+from dsrfau_edge.shards import store, unwritable
 
-from ..data.shards import store, unwritable
 from . import galleries, pictures
 from .evaluation import Evaluation
 from .report import document, to_dict

@@ -11,10 +11,10 @@ import numpy.typing as npt
 
 from dsrfau_edge.action_units import canonical_au
 from dsrfau_edge.errors import DataError, UsageError
+from dsrfau_edge.metrics import sites_to_aus
 from dsrfau_edge.runtimes.base import Session
 
 from ..data.prepared import Indices, PreparedData
-from ..metrics import sites_to_aus
 from .subjects import Subject
 
 Image = npt.NDArray[np.uint8]

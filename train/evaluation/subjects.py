@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dsrfau_edge.bundle import Bundle, find_bundle
+from dsrfau_edge.checkpoint import DESCRIPTION, GRAPH, read_checkpoint
 from dsrfau_edge.errors import DataError, InputError, RuntimeUnavailable, UsageError
 from dsrfau_edge.runtimes.base import Crops, ModelFiles, Outputs, Session, SessionOptions
 from dsrfau_edge.runtimes.registry import choose
 
 from ..data.prepared import Indices, PreparedData
-from ..description import DESCRIPTION, GRAPH, read_checkpoint
 
 if TYPE_CHECKING:
     from ..networks.heatmap import HeatmapNetwork

@@ -18,9 +18,9 @@ from typing import Any
 import cv2
 
 from dsrfau_edge.errors import DataError, DsrfauError, RuntimeUnavailable
+from dsrfau_edge.shards import PackedShard, Sample, pack_shard
 
 from ..crew import messages
-from ..data.shards import PackedShard, Sample, pack_shard
 from .faces import FaceFactory
 from .plan import Plan, fingerprint, made_with
 

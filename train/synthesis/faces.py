@@ -15,8 +15,8 @@ from dsrfau_edge.action_units import ALL_AUS, site_centres, sites_of
 from dsrfau_edge.errors import DataError, InputError
 from dsrfau_edge.face.alignment import DEFAULT_TEMPLATE, warp
 from dsrfau_edge.face.landmarks import FaceMesh, Roi
+from dsrfau_edge.shards import MARGIN, Sample, crop_side
 
-from ..data.shards import MARGIN, Sample, crop_side
 from .calibration import Ruler, weights_for
 from .combinations import distractors, draw
 from .graphics import Device

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from dsrfau_edge.action_units import ALL_AUS, CATALOGUE, MAX_INTENSITY, Side, Site, canonical_au, sites_of
 from dsrfau_edge.errors import DataError, UsageError
+from dsrfau_edge.shards import Sample, iter_samples, read_index
 
-from ..data.shards import Sample, iter_samples, read_index
 from .faces import Face, FaceFactory
 from .scene import Scene, draw_scene
 

@@ -12,8 +12,8 @@ from typing import Any
 from dsrfau_edge.action_units import ALL_AUS
 from dsrfau_edge.errors import DataError
 from dsrfau_edge.face.alignment import DEFAULT_TEMPLATE
+from dsrfau_edge.shards import INDEX_NAME, ShardEntry, ShardIndex, crop_side, entry_of, store, unwritable, write_index
 
-from ..data.shards import INDEX_NAME, ShardEntry, ShardIndex, crop_side, entry_of, store, unwritable, write_index
 from .engines import Engine, local_engine, shard_name
 from .intensity import SITES
 from .plan import Plan, fingerprint

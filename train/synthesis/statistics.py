@@ -14,9 +14,8 @@ import numpy.typing as npt
 
 from dsrfau_edge.action_units import MAX_INTENSITY, PRESENCE_THRESHOLD
 from dsrfau_edge.errors import DataError, RuntimeUnavailable
-
-from ..data.shards import Sample, iter_samples, read_index
-from ..metrics import sites_to_aus
+from dsrfau_edge.metrics import sites_to_aus
+from dsrfau_edge.shards import Sample, iter_samples, read_index
 
 Counts = npt.NDArray[np.int64]
 #: Bands of intensity: absent, then the FACS letters as `action_units.letter` gives them.

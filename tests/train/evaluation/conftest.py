@@ -14,7 +14,7 @@ import pytest
 from dsrfau_edge.action_units import sites_of
 from dsrfau_edge.bundle import Bundle, write_bundle
 from dsrfau_edge.face.alignment import DEFAULT_TEMPLATE
-from dsrfau_edge.train.data.shards import Sample, ShardIndex, crop_side, write_index, write_shard
+from dsrfau_edge.shards import Sample, ShardIndex, crop_side, write_index, write_shard
 
 SIZE = 32
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from dsrfau_edge.errors import DataError, UsageError
+from dsrfau_edge.metrics import evaluate, icc_3_1
 from dsrfau_edge.train.evaluation import Estimate, bootstrap, compare, score
 from dsrfau_edge.train.evaluation.bootstrap import METRICS, measure, resample
 from dsrfau_edge.train.evaluation.scores import difference
-from dsrfau_edge.train.metrics import evaluate, icc_3_1
 
 NAN = float("nan")
 NAMES = ("AU01", "AU12", "AU25")

@@ -19,7 +19,7 @@ import pytest
 from calling import call
 
 from dsrfau_edge.errors import DataError, DsrfauError, UsageError
-from dsrfau_edge.train.data.shards import iter_samples, read_index
+from dsrfau_edge.shards import iter_samples, read_index
 from dsrfau_edge.train.synthesis.engines import _on_a_machine, local_engine, ray_engine
 from dsrfau_edge.train.synthesis.faces import FaceFactory
 from dsrfau_edge.train.synthesis.intensity import SITES

@@ -12,8 +12,8 @@ from toy_data import AUS, SITES, toy_sample, write_toy
 
 from dsrfau_edge.action_units import letter
 from dsrfau_edge.errors import DataError, RuntimeUnavailable
-from dsrfau_edge.train.data.shards import ShardIndex, iter_samples, read_index, write_index, write_shard
-from dsrfau_edge.train.metrics import sites_to_aus
+from dsrfau_edge.metrics import sites_to_aus
+from dsrfau_edge.shards import ShardIndex, iter_samples, read_index, write_index, write_shard
 from dsrfau_edge.train.synthesis.statistics import ANGLES, BANDS, POSE_STEPS, bands, gather, picture
 
 

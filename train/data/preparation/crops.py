@@ -16,8 +16,8 @@ from dsrfau_edge.action_units import site_centres, sites_of
 from dsrfau_edge.face.alignment import DEFAULT_TEMPLATE, AlignmentTemplate
 from dsrfau_edge.face.frontend import AlignedFace, FaceFrontEnd
 from dsrfau_edge.face.images import Image
+from dsrfau_edge.shards import Sample, crop_side, pack_shard
 
-from ..shards import Sample, crop_side, pack_shard
 from .pictures import Video, read_still
 from .plan import DAMAGED, MISSING, NO_FACE, SEVERAL, UNREADABLE, Item, Loss, Made, Task, shard_name
 

@@ -13,8 +13,8 @@ import numpy as np
 from dsrfau_edge.action_units import sites_of
 from dsrfau_edge.errors import UsageError
 from dsrfau_edge.face.alignment import DEFAULT_TEMPLATE
+from dsrfau_edge.shards import ShardIndex, crop_side
 
-from ..shards import ShardIndex, crop_side
 from .crops import CropMaker
 from .files import require_size
 from .plan import Item, Loss, Plan, limited, require_some, tasks_of

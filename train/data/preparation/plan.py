@@ -14,8 +14,7 @@ from typing import Any, Protocol
 
 import dsrfau_edge
 from dsrfau_edge.errors import DataError
-
-from ..shards import PackedShard, ShardIndex
+from dsrfau_edge.shards import PackedShard, ShardIndex
 
 SHARD = 256
 #: Why a picture is not in the set. A loss is counted under one of these, never passed over.

@@ -10,8 +10,7 @@ import numpy as np
 
 from dsrfau_edge.action_units import MAX_INTENSITY
 from dsrfau_edge.face.images import Image
-
-from ..shards import Sample, ShardIndex, iter_samples
+from dsrfau_edge.shards import Sample, ShardIndex, iter_samples
 
 COUNT, COLUMNS = 24, 6
 _TILE, _GAP, _LINE = 220, 6, 18

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 
 from dsrfau_edge.errors import DataError, UsageError
+from dsrfau_edge.shards import Sample, ShardIndex, crop_side, iter_samples, pack_shard, read_index
 
-from ..shards import Sample, ShardIndex, crop_side, iter_samples, pack_shard, read_index
 from .files import require_size
 from .plan import OTHER_RIG, Item, Loss, Made, Plan, Task, shard_name
 

@@ -14,9 +14,9 @@ from typing import Any
 import cv2
 
 from dsrfau_edge.errors import DataError
+from dsrfau_edge.shards import INDEX_NAME, ShardEntry, ShardIndex, entry_of, store, unwritable, write_index
 
 from ...crew import messages
-from ..shards import INDEX_NAME, ShardEntry, ShardIndex, entry_of, store, unwritable, write_index
 from .plan import Loss, Made, Maker, Plan, Task, shard_name
 
 PLAN = "plan.json"

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dsrfau_edge.shards import store
+
 from ...synthesis.statistics import BANDS, gather
-from ..shards import store
 from .plan import Plan
 from .preview import preview
 from .run import Prepared, by_reason

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 
 from dsrfau_edge.action_units import sites_of
+from dsrfau_edge.shards import Sample, iter_samples, write_index
 from dsrfau_edge.train.data.preparation.plan import Plan
-from dsrfau_edge.train.data.shards import Sample, iter_samples, write_index
 
 
 def made(plan: Plan, folder: Path) -> tuple[list[Sample], Mapping[str, int]]:

@@ -14,11 +14,11 @@ from dsrfau_edge.action_units import site_centres, sites_of
 from dsrfau_edge.errors import UsageError
 from dsrfau_edge.face.alignment import DEFAULT_TEMPLATE, warp
 from dsrfau_edge.face.frontend import FaceFrontEnd
+from dsrfau_edge.shards import crop_side
 from dsrfau_edge.train.data.augment import centre_crop
 from dsrfau_edge.train.data.preparation.crops import cut
 from dsrfau_edge.train.data.preparation.options import Options
 from dsrfau_edge.train.data.preparation.table import plan
-from dsrfau_edge.train.data.shards import crop_side
 
 from .making import decoded, made
 

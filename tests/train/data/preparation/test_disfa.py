@@ -10,10 +10,10 @@ import pytest
 from picture_trees import disfa, disfa_labels, lines, nobody, shaded, write_labels, write_picture, write_video
 
 from dsrfau_edge.errors import DataError
+from dsrfau_edge.shards import Sample
 from dsrfau_edge.train.data.preparation import labels
 from dsrfau_edge.train.data.preparation.disfa import AUS, plan
 from dsrfau_edge.train.data.preparation.options import Options
-from dsrfau_edge.train.data.shards import Sample
 
 from .making import brightness, label, made
 

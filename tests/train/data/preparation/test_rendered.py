@@ -10,10 +10,10 @@ import pytest
 from toy_data import AUS, CROP, INPUT, SITES, toy_sample
 
 from dsrfau_edge.errors import DataError, UsageError
+from dsrfau_edge.shards import Sample, ShardIndex, iter_samples, write_index, write_shard
 from dsrfau_edge.train.data.preparation.rendered import plan
 from dsrfau_edge.train.data.preparation.run import by_reason, prepare
 from dsrfau_edge.train.data.prepared import load_prepared
-from dsrfau_edge.train.data.shards import Sample, ShardIndex, iter_samples, write_index, write_shard
 
 from .making import decoded
 

@@ -10,9 +10,9 @@ from picture_trees import nobody, table, write_labels, write_picture
 
 from dsrfau_edge.action_units import sites_of
 from dsrfau_edge.errors import DataError
+from dsrfau_edge.shards import Sample
 from dsrfau_edge.train.data.preparation.options import Options
 from dsrfau_edge.train.data.preparation.table import plan
-from dsrfau_edge.train.data.shards import Sample
 
 from .making import made
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dsrfau_edge.errors import DataError
-from dsrfau_edge.train.metrics import evaluate, icc_3_1, markdown_table, pcc, sites_to_aus
+from dsrfau_edge.metrics import evaluate, icc_3_1, markdown_table, pcc, sites_to_aus
 
 NAN = float("nan")
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dsrfau_edge.errors import DataError, UsageError
-from dsrfau_edge.train.data.shards import (
+from dsrfau_edge.shards import (
     Sample,
     ShardIndex,
     entry_of,

@@ -1,4 +1,4 @@
-"""OpenVINO's own format in fp32, fp16 (weights) and int8 (NNCF's post-training quantization)."""
+"""`--target openvino`: OpenVINO's own format in fp32, fp16 (weights) and int8 (NNCF's post-training quantization)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import contextlib
 import io
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import DsrfauError
-from ..runtimes.base import Crops
-from .calibration import in_batches
+from ...errors import DsrfauError
+from ...runtimes.base import Crops
+from ..calibration import in_batches
+from .base import Converted, Job, Target
 
 #: The method `minmax` takes in every value that was seen. NNCF's own default averages the extremes of each crop, which
 #: clips strong expressions: on our network it loses several times more.
@@ -21,6 +22,26 @@ METHODS = tuple(_RANGES)
 _SUMS = frozenset(
     {"Convolution", "GroupConvolution", "ConvolutionBackpropData", "GroupConvolutionBackpropData", "MatMul"}
 )
+
+
+def convert(job: Job) -> Converted:
+    """Read the portable graph, quantize it if asked to, and write `.xml` and `.bin`."""
+    import openvino as ov
+
+    from .. import graph, onnx
+
+    source = job.folder / "source.onnx"
+    source.write_bytes(onnx.serialized(graph.with_batch(job.model, job.batch)))
+    model, quantization = read_model(source), None
+    build = {"openvino": str(ov.__version__)}
+    if job.precision == "int8":
+        model = to_int8(model, job.crops, job.method, keep=job.keep)
+        quantization, version = describe(job.method, job.keep)
+        build["nncf"] = version
+    set_metadata(model, job.metadata)
+    save_model(model, job.folder / "model.xml", half=job.precision == "fp16")
+    files = ("model.xml", "model.bin")
+    return Converted("model.xml", files, "model.xml", "openvino", quantization=quantization, build=build)
 
 
 def read_model(path: Path) -> Any:
@@ -49,13 +70,20 @@ def save_model(model: Any, path: Path, *, half: bool = False) -> None:
     openvino.save_model(model, path, compress_to_fp16=half)
 
 
-def to_int8(model: Any, crops: Crops, method: str) -> Any:
+def set_metadata(model: Any, metadata: Mapping[str, str]) -> None:
+    """Write what the model says of itself to its runtime info, under `dsrfau`, where stock tools show it."""
+    for key, value in metadata.items():
+        model.set_rt_info(value, ["dsrfau", key])
+
+
+def to_int8(model: Any, crops: Crops, method: str, *, keep: Sequence[str] = ()) -> Any:
     """Quantize with NNCF: symmetric weights, asymmetric activations, head and decode in float.
 
     Args:
         model: fp32 model of a fixed batch or a dynamic one.
         crops: calibration crops `[n, size, size, 3]`.
         method: one of `METHODS`.
+        keep: names of the ONNX graph's nodes that stay in float besides.
 
     Raises:
         DsrfauError: NNCF cannot do it.
@@ -73,7 +101,7 @@ def to_int8(model: Any, crops: Crops, method: str) -> Any:
                 nncf.Dataset(batches, lambda batch: {0: batch}),
                 preset=nncf.QuantizationPreset.MIXED,
                 subset_size=len(batches),
-                ignored_scope=nncf.IgnoredScope(names=float_nodes(model), validate=False),
+                ignored_scope=nncf.IgnoredScope(names=[*float_nodes(model), *_named(model, keep)], validate=False),
                 advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=ranges),
             )
         except Exception as error:  # NNCF has several families of errors
@@ -97,6 +125,17 @@ def float_nodes(model: Any) -> list[str]:
     return list(kept)
 
 
+def _named(model: Any, names: Sequence[str]) -> list[str]:
+    """Operations that came from ONNX nodes of these names, a bias behind a convolution among them."""
+    wanted = set(names)
+    found = []
+    for operation in model.get_ops():
+        name = operation.get_friendly_name()
+        if name in wanted or name.rsplit("/", 1)[0] in wanted:
+            found.append(name)
+    return found
+
+
 @contextlib.contextmanager
 def _quiet_nncf() -> Iterator[Any]:
     """NNCF without its usage statistics, which it would send over the network, and without its progress bars."""
@@ -117,7 +156,7 @@ def _quiet_nncf() -> Iterator[Any]:
         log.setLevel(level)
 
 
-def describe(method: str) -> tuple[dict[str, Any], str]:
+def describe(method: str, keep: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
     """What the manifest says of the scheme, and NNCF's version."""
     with _quiet_nncf() as nncf:
         version = str(nncf.__version__)
@@ -127,5 +166,15 @@ def describe(method: str) -> tuple[dict[str, Any], str]:
         "weights": "int8, symmetric, per channel",
         "method": method,
         "tool": "nncf",
+        **({"kept_in_float": list(keep)} if keep else {}),
     }
     return scheme, version
+
+
+TARGET = Target(
+    "openvino",
+    "OpenVINO, on Intel CPUs, GPUs and NPUs",
+    METHODS,
+    {"": ("onnx", "openvino"), "int8": ("nncf",)},
+    convert,
+)
