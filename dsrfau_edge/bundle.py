@@ -13,12 +13,14 @@ import time
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from .errors import BundleError, UsageError
+from .checkpoint import DESCRIPTION, GRAPH, Checkpoint, read_checkpoint, sha256_of
+from .errors import BundleError, DataError, UsageError
 from .manifest import CALIBRATION, MANIFEST, FileRecord, Manifest
 from .runtimes.base import ModelFiles
 
@@ -50,10 +52,19 @@ def find_bundle(path: str | Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An opened bundle: its folder and its manifest, which agree with each other."""
+    """An opened bundle: its folder and its manifest, which agree with each other.
+
+    A checkpoint folder of the training opens as one too: its portable graph, with a manifest made of its description.
+
+    Attributes:
+        path: the folder.
+        manifest: what it says of itself.
+        checkpoint: whether it is a checkpoint, whose own network `--runtime torch` runs.
+    """
 
     path: Path
     manifest: Manifest
+    checkpoint: bool = False
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = True) -> Bundle:
@@ -65,8 +76,11 @@ class Bundle:
 
         Raises:
             BundleError: it is missing, incomplete, corrupt, or of a schema that this version does not read.
+            DataError: it is a checkpoint that is so.
         """
         folder = find_bundle(path)
+        if (folder / DESCRIPTION).is_file() and not (folder / MANIFEST).exists():
+            return cls(folder, _manifest_of(folder, read_checkpoint(folder, verify=verify)), checkpoint=True)
         try:
             raw = (folder / MANIFEST).read_bytes()
         except OSError as error:
@@ -101,6 +115,8 @@ class Bundle:
             digest=manifest.files[manifest.model].sha256,
             name=self.path.name,
             build=manifest.build,
+            graph=None if manifest.graph is None else self.path / manifest.graph,
+            checkpoint=self.path if self.checkpoint else None,
         )
 
     def read_calibration(self) -> npt.NDArray[np.uint8]:
@@ -113,6 +129,46 @@ class Bundle:
         if CALIBRATION not in self.manifest.files:
             return np.empty((0, size, size, 3), np.uint8)
         return read_crops(self.path / CALIBRATION, size)
+
+
+def _manifest_of(folder: Path, checkpoint: Checkpoint) -> Manifest:
+    """A checkpoint's description as a manifest of its portable graph.
+
+    Raises:
+        DataError: the description lacks something.
+    """
+    try:
+        return _described(folder, checkpoint)
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"The checkpoint {folder} cannot be used: {DESCRIPTION} lacks something, or has it of the wrong kind "
+            f"({error!r}). Copy it again, or train again with dsrfau-train."
+        ) from error
+
+
+def _described(folder: Path, checkpoint: Checkpoint) -> Manifest:
+    origin = {"checkpoint_sha256": sha256_of(folder / DESCRIPTION), "graph_sha256": checkpoint.files[GRAPH]}
+    return Manifest(
+        name=folder.resolve().name,
+        created=datetime.fromtimestamp((folder / DESCRIPTION).stat().st_mtime, timezone.utc).isoformat(
+            timespec="seconds"
+        ),
+        target="onnx",
+        precision="fp32",
+        aus=checkpoint.aus,
+        sites=checkpoint.sites,
+        input_size=checkpoint.input_size,
+        batch="dynamic",
+        template=checkpoint.template,
+        heatmap={**checkpoint.heatmap, "size": int(checkpoint.heatmap["size"])},
+        model=GRAPH,
+        portable=GRAPH,
+        source=origin,
+        training={**checkpoint.training, "network": checkpoint.network},
+        data=checkpoint.data,
+        metrics=checkpoint.metrics,
+        files={name: FileRecord(digest, (folder / name).stat().st_size) for name, digest in checkpoint.files.items()},
+    )
 
 
 def read_crops(archive: Path, size: int) -> npt.NDArray[np.uint8]:
@@ -146,7 +202,7 @@ def write_bundle(
     Args:
         destination: the folder to make.
         manifest: what to say of it; its `files` is replaced by what is written.
-        files: contents by name, as bytes or as files to copy. Must hold the manifest's `model` and `portable`.
+        files: contents by name, as bytes or as files to copy. Must hold all that the manifest names.
         overwrite: replace a bundle that is already there.
 
     Raises:
@@ -155,7 +211,7 @@ def write_bundle(
     """
     target = Path(destination).absolute()
     _check_destination(target, overwrite=overwrite)
-    for name in (manifest.model, manifest.portable):
+    for name in filter(None, (manifest.model, manifest.portable, manifest.graph)):
         if name not in files:
             raise UsageError(f"The manifest names {name}, which is not among the files to write.")
     try:

@@ -55,8 +55,8 @@ def read_checkpoint(folder: str | Path, *, verify: bool = True) -> Checkpoint:
         schema = raw.pop("schema")
         if schema != SCHEMA:
             raise DataError(
-                f"{path}: schema {schema} is not the one this version reads ({SCHEMA}). Train it again with this "
-                "version."
+                f"{path}: schema {schema} is not the one this version reads ({SCHEMA}). Update the package "
+                "(pip install -U dsrfau-edge), or train it again with this version."
             )
         checkpoint = Checkpoint(**{**raw, "aus": tuple(raw["aus"]), "sites": tuple(raw["sites"])})
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -95,7 +95,7 @@ def _verify(folder: Path, checkpoint: Checkpoint) -> None:
         if not path.is_file():
             raise DataError(f"{folder} is incomplete: {name} is missing. Copy the whole folder again, or train again.")
         if sha256_of(path) != expected:
-            raise DataError(f"{path} was changed or damaged since it was written (sha256 differs). Copy it again.")
+            raise DataError(f"The checkpoint {folder} is corrupt: {name} does not match its checksum. Copy it again.")
 
 
 def sha256_of(path: Path) -> str:

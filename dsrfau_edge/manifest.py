@@ -15,7 +15,10 @@ from .errors import BundleError
 if TYPE_CHECKING:
     from .face.alignment import AlignmentTemplate
 
-SCHEMA = 1
+SCHEMA = 2
+#: Schemas that are read: those before the present one are migrated.
+_READ = tuple(range(1, SCHEMA + 1))
+_SPELLED = f"1 to {SCHEMA}"
 MANIFEST = "manifest.json"
 CALIBRATION = "calibration.zip"
 Target = Literal["onnx", "openvino", "tensorrt"]
@@ -23,6 +26,9 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 #: What every graph takes; written down so that a reader of the manifest needs no source code.
 _INPUT = {"dtype": "uint8", "layout": "NHWC", "colour": "BGR"}
+
+
+_DESCRIBED = ("parity", "gate", "source", "training", "data", "metrics", "build")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +56,11 @@ class Manifest:
         heatmap: `size` of the square maps and `sigma` of their peaks in cells.
         model: name of the file in the target's format.
         portable: name of the fp32 ONNX graph; the same name where the model is that graph.
+        graph: name of the ONNX graph that an engine was built from and can be built from again, or None.
         quantization: scheme of int8, or None.
         calibration: crops that int8 was calibrated on, or None.
         parity: differences to the portable graph measured at export.
+        gate: what the conversion cost on labelled crops, ICC(3,1) by AU; empty where none were given.
         source: checksum of what was exported.
         training: recipe of the network.
         data: what it was trained on, with licences.
@@ -73,9 +81,11 @@ class Manifest:
     heatmap: Mapping[str, Any]
     model: str
     portable: str
+    graph: str | None = None
     quantization: Mapping[str, Any] | None = None
     calibration: Mapping[str, Any] | None = None
     parity: Mapping[str, Any] = field(default_factory=dict)
+    gate: Mapping[str, Any] = field(default_factory=dict)
     source: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
@@ -112,9 +122,11 @@ class Manifest:
             "heatmap": dict(self.heatmap),
             "model": self.model,
             "portable": self.portable,
+            "graph": self.graph,
             "quantization": None if self.quantization is None else dict(self.quantization),
             "calibration": None if self.calibration is None else dict(self.calibration),
             "parity": dict(self.parity),
+            "gate": dict(self.gate),
             "source": dict(self.source),
             "training": dict(self.training),
             "data": dict(self.data),
@@ -155,7 +167,7 @@ class Manifest:
         """
         _check_schema(raw, where)
         try:
-            manifest = _parse(raw)
+            manifest = _parse(_migrated(raw))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise _bad(where, f"a field is missing or of the wrong kind ({error!r})") from error
         problem = _problem(manifest, raw)
@@ -164,10 +176,21 @@ class Manifest:
         return manifest
 
 
+def _migrated(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The same in the present schema.
+
+    1 → 2: engines are stored with the graph they were built from, and labelled crops may have been measured. What
+    schema 1 called an engine's bundle has no such graph, and a graph that the device compiles is its own.
+    """
+    if raw["schema"] == 1:
+        return {**raw, "schema": 2, "graph": None, "gate": {}}
+    return raw
+
+
 def _parse(raw: Mapping[str, Any]) -> Manifest:
     batch = raw["batch"]
     optional = {key: None if raw.get(key) is None else dict(raw[key]) for key in ("quantization", "calibration")}
-    described = {key: dict(raw.get(key) or {}) for key in ("parity", "source", "training", "data", "metrics", "build")}
+    described = {key: dict(raw.get(key) or {}) for key in _DESCRIBED}
     return Manifest(
         name=str(raw["name"]),
         created=str(raw["created"]),
@@ -181,6 +204,7 @@ def _parse(raw: Mapping[str, Any]) -> Manifest:
         heatmap={**raw["heatmap"], "size": int(raw["heatmap"]["size"])},
         model=str(raw["model"]),
         portable=str(raw["portable"]),
+        graph=None if raw["graph"] is None else str(raw["graph"]),
         files={str(k): FileRecord(str(v["sha256"]), int(v["bytes"])) for k, v in raw["files"].items()},
         **cast("dict[str, Any]", {**optional, **described}),
     )
@@ -188,7 +212,8 @@ def _parse(raw: Mapping[str, Any]) -> Manifest:
 
 def _problem(manifest: Manifest, raw: Mapping[str, Any]) -> str | None:
     """What makes no sense in a manifest whose fields are all there, or None."""
-    named = (*manifest.files, manifest.model, manifest.portable)
+    models = (manifest.model, manifest.portable, *([manifest.graph] if manifest.graph is not None else []))
+    named = (*manifest.files, *models)
     checks = (
         (manifest.target in get_args(Target), f"target {manifest.target!r} is unknown"),
         (manifest.precision in get_args(Precision), f"precision {manifest.precision!r} is unknown"),
@@ -198,16 +223,16 @@ def _problem(manifest: Manifest, raw: Mapping[str, Any]) -> str | None:
         (all(raw["input"].get(key) == value for key, value in _INPUT.items()), f"its input is not {_INPUT}"),
         # A name with a folder in it could point outside the bundle.
         (all(name == PurePath(name).name and name not in ("", "..") for name in named), "a file's name is not plain"),
-        (manifest.model in manifest.files and manifest.portable in manifest.files, "a model file has no checksum"),
+        (all(name in manifest.files for name in models), "a model file has no checksum"),
     )
     return next((problem for fine, problem in checks if not fine), None)
 
 
 def _check_schema(raw: Mapping[str, Any], where: str) -> None:
     schema = raw.get("schema")
-    if schema != SCHEMA:
+    if schema not in _READ:
         raise BundleError(
-            f"The manifest of {where} has schema {schema!r}; this version reads schema {SCHEMA}. Update the package "
+            f"The manifest of {where} has schema {schema!r}; this version reads schema {_SPELLED}. Update the package "
             "(pip install -U dsrfau-edge), or export the bundle again with this version."
         )
 

@@ -14,12 +14,13 @@ from .errors import BundleError, UsageError
 from .face.frontend import AlignedFace, DetectorRange, FaceFrontEnd
 from .face.images import Image, as_bgr
 from .face.quality import assess, site_confidences
-from .results import Face, assemble
+from .results import Face, Intensities, assemble
 from .runtimes.base import SessionOptions
-from .runtimes.registry import Choice, choose
+from .runtimes.registry import Selection, choose
 
 if TYPE_CHECKING:
-    from .runtimes.base import Outputs, Session
+    from .manifest import Precision
+    from .runtimes.base import Outputs, Progress, Session, SessionInfo
 
 _CLOSED = "The predictor is closed. Make a new one, or call it inside its `with` block."
 
@@ -43,18 +44,26 @@ class Predictor:
         threads: int | None = None,
         heatmaps: bool = False,
         detector_range: DetectorRange = "auto",
+        precision: Precision | None = None,
+        native_precision: bool | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Load a bundle and the face models.
 
         Args:
-            bundle: the folder `NAME.dsrfau`, or the name of a student that comes with the package: `dsrfau-s` (the
-                default) or `dsrfau-nano`.
-            runtime: name of the runtime; by default the first that suits the bundle and is there.
+            bundle: the folder `NAME.dsrfau` or of a checkpoint, or the name of a student that comes with the package:
+                `dsrfau-s` (the default) or `dsrfau-nano`.
+            runtime: name of the runtime; by default what `dsrfau-bench --remember` measured to be the fastest here,
+                else the first that suits the bundle and is there. `selection` says which, and why not the others.
             device: what the runtime is to compute on, such as `cpu` or `cuda:0`.
             max_faces: predict only the largest so many faces of a frame.
             threads: CPU threads of one inference; the runtime's own choice by default.
             heatmaps: also give every face its heatmaps.
             detector_range: see `FaceFrontEnd`.
+            precision: `fp32` runs the portable graph of a bundle of another precision; by default the bundle's own.
+            native_precision: let the device compute in its own favourite precision (bf16, tf32) instead of the model's;
+                by default only where that was measured and remembered.
+            progress: told what and which share of it is done while an engine is built for this device.
 
         Raises:
             BundleError: the bundle is missing or damaged.
@@ -65,7 +74,6 @@ class Predictor:
             raise UsageError(f"max_faces is {max_faces}; give 1 or more, or leave it out for all faces.")
         if detector_range not in get_args(DetectorRange):
             raise UsageError(f"Unknown detector range {detector_range!r}. Known: {', '.join(get_args(DetectorRange))}.")
-        options = SessionOptions(threads=threads, heatmaps=heatmaps)
         self._bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle or default_bundle())
         manifest = self._bundle.manifest
         self._sites = _sites(self._bundle)
@@ -73,8 +81,10 @@ class Predictor:
         self._front = FaceFrontEnd(
             manifest.alignment, manifest.input_size, detector_range=detector_range, max_faces=max_faces
         )
-        self._choice = choose(self._bundle.model_files(), runtime, device)
-        self._session: Session | None = self._choice.load(device, options)
+        self._selection = choose(self._bundle.model_files(), runtime, device, precision=precision)
+        native = self._selection.native if native_precision is None else native_precision
+        options = SessionOptions(threads=threads, heatmaps=heatmaps, native_precision=native, progress=progress)
+        self._session: Session | None = self._selection.load(device, options)
 
     @property
     def aus(self) -> tuple[str, ...]:
@@ -92,9 +102,24 @@ class Predictor:
         return self._bundle
 
     @property
-    def choice(self) -> Choice:
-        """The runtime in use, and why the others are not."""
-        return self._choice
+    def selection(self) -> Selection:
+        """The runtime in use, and why the others are not; print it to read it."""
+        return self._selection
+
+    @property
+    def info(self) -> SessionInfo:
+        """What the model runs on and computes in, as far as the runtime tells.
+
+        Raises:
+            UsageError: the predictor is closed.
+        """
+        return self._open.info
+
+    @property
+    def _open(self) -> Session:
+        if self._session is None:
+            raise UsageError(_CLOSED)
+        return self._session
 
     def __call__(self, frame: Any) -> list[Face]:
         """Predict the faces of one frame.
@@ -109,8 +134,7 @@ class Predictor:
             InputError: the frame is no picture.
             UsageError: the predictor is closed.
         """
-        if self._session is None:
-            raise UsageError(_CLOSED)
+        _ = self._open
         image = as_bgr(frame)
         faces = self._front(image)
         if not faces:
@@ -120,12 +144,22 @@ class Predictor:
 
     def infer(self, crops: Any) -> Outputs:
         """Site intensities of faces that are aligned already: crops uint8 `[N, size, size, 3]` in BGR."""
-        session = self._session
-        if session is None:
-            raise UsageError(_CLOSED)
-        outputs = session.infer(crops)
+        outputs = self._open.infer(crops)
         self._check(outputs, len(crops))
         return outputs
+
+    def predict_crops(self, crops: Any) -> list[Intensities]:
+        """AU intensities of faces that are aligned already, with the bundle's template.
+
+        Args:
+            crops: uint8 `[N, size, size, 3]` in BGR.
+
+        Raises:
+            UsageError: another type or number of axes; or the predictor is closed.
+            InputError: no crops, or crops of another size.
+        """
+        values = np.clip(self.infer(crops).intensities, 0, MAX_INTENSITY)
+        return [Intensities(*assemble(row, self.aus, self._pairs)) for row in values]
 
     def _face(self, face: AlignedFace, index: int, outputs: Outputs, image: Image) -> Face:
         intensities = np.clip(outputs.intensities[index], 0, MAX_INTENSITY)

@@ -205,6 +205,19 @@ def openface_rows(result: FrameResult, number: int, aus: Sequence[str]) -> list[
     return rows
 
 
+@dataclass(frozen=True, slots=True)
+class Intensities:
+    """AU intensities 0..5 of one aligned crop; `left` and `right` hold the AUs that have sides."""
+
+    aus: dict[str, float]
+    left: dict[str, float]
+    right: dict[str, float]
+
+    def __getitem__(self, au: str) -> float:
+        """Intensity of an AU by its name, such as `AU12`."""
+        return self.aus[au]
+
+
 def assemble(
     intensities: npt.NDArray[np.float32], aus: Sequence[str], sites: Sequence[tuple[str, str]]
 ) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
@@ -214,4 +227,4 @@ def assemble(
     for (au, side), value in zip(sites, intensities.tolist(), strict=True):
         by_au[au].append(value)
         sides[side][au] = value
-    return {au: float(np.mean(values)) for au, values in by_au.items()}, sides["left"], sides["right"]
+    return {au: sum(values) / len(values) for au, values in by_au.items()}, sides["left"], sides["right"]

@@ -160,7 +160,8 @@ class Runtime(Protocol):
 
     Attributes:
         name: what the user types after `--runtime`.
-        formats: formats of models it reads as they are. Every runtime also takes the portable ONNX graph.
+        formats: formats of models it reads as they are. Every runtime also takes the portable ONNX graph, unless it has
+            an attribute `portable` that is False: such a one runs nothing but checkpoints' own networks.
     """
 
     name: str

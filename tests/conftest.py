@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -203,3 +204,14 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory, tiny_onnx: bytes) -> P
 def opened_bundle(tiny_bundle: Path) -> Bundle:
     """The tiny bundle, opened."""
     return Bundle.open(tiny_bundle)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What this user has measured or compiled before must not reach the tests, nor theirs the user."""
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    os.environ.pop("XDG_CACHE_HOME")
+    if before is not None:
+        os.environ["XDG_CACHE_HOME"] = before

@@ -14,7 +14,7 @@ import pytest
 
 from dsrfau_edge import bundle as module
 from dsrfau_edge.bundle import Bundle, write_bundle
-from dsrfau_edge.errors import BundleError, UsageError
+from dsrfau_edge.errors import BundleError, DataError, UsageError
 from dsrfau_edge.manifest import FileRecord, Manifest
 
 
@@ -84,7 +84,7 @@ def rewrite(folder: Path, change: Callable[[dict[str, object]], object]) -> None
 
 def test_an_unknown_schema_names_the_fix(copy: Path) -> None:
     rewrite(copy, lambda raw: raw.update(schema=99))
-    with pytest.raises(BundleError, match=r"schema 99.*reads schema 1.*pip install"):
+    with pytest.raises(BundleError, match=r"schema 99.*reads schema 1 to 2.*pip install"):
         Bundle.open(copy)
 
 
@@ -206,3 +206,39 @@ def test_calibration_that_is_no_archive_is_named(copy: Path) -> None:
     (copy / "calibration.zip").write_bytes(b"not a zip")
     with pytest.raises(BundleError, match=r"calibration\.zip"):
         bundle.read_calibration()
+
+
+def test_a_bundle_of_the_first_schema_is_migrated(copy: Path, opened_bundle: Bundle) -> None:
+    """As an earlier version wrote it: without the fields that came later, and with a checksum of its own."""
+    from dsrfau_edge.manifest import _checksum
+
+    raw = opened_bundle.manifest.to_dict()
+    old = {key: value for key, value in raw.items() if key not in ("graph", "gate")} | {"schema": 1}
+    (copy / "manifest.json").write_text(json.dumps({**old, "checksum": _checksum(old)}))
+    manifest = Bundle.open(copy).manifest
+    assert manifest == opened_bundle.manifest
+    assert json.loads(manifest.to_json())["schema"] == 2
+
+
+def test_the_graph_of_an_engine_is_named(opened_bundle: Bundle, tmp_path: Path) -> None:
+    manifest = replace(opened_bundle.manifest, target="tensorrt", model="model.engine", graph="typed.onnx")
+    files = {**contents(opened_bundle), "model.engine": b"engine"}
+    with pytest.raises(UsageError, match=r"typed\.onnx"):
+        write_bundle(tmp_path / "a.dsrfau", manifest, files)
+    write_bundle(tmp_path / "a.dsrfau", manifest, {**files, "typed.onnx": b"graph"})
+    assert Bundle.open(tmp_path / "a.dsrfau").model_files().graph == tmp_path / "a.dsrfau" / "typed.onnx"
+    (tmp_path / "a.dsrfau" / "typed.onnx").write_bytes(b"other")
+    with pytest.raises(BundleError, match="checksum"):
+        Bundle.open(tmp_path / "a.dsrfau")
+
+
+def test_a_checkpoint_opens_as_its_portable_graph(tiny_checkpoint: Path, tiny_onnx: bytes, tmp_path: Path) -> None:
+    opened = Bundle.open(tiny_checkpoint)
+    files = opened.model_files()
+    assert (files.format, files.precision, files.checkpoint) == ("onnx", "fp32", tiny_checkpoint)
+    assert opened.portable_path.read_bytes() == tiny_onnx
+    broken = Path(shutil.copytree(tiny_checkpoint, tmp_path / "broken"))
+    rewrite_checkpoint = json.loads((broken / "checkpoint.json").read_text())
+    (broken / "checkpoint.json").write_text(json.dumps({**rewrite_checkpoint, "heatmap": {}}))
+    with pytest.raises(DataError, match="lacks something"):
+        Bundle.open(broken)

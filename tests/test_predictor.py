@@ -95,7 +95,7 @@ def test_a_face_has_its_aus_and_sides(predictor):
     assert face.confidences["AU12"] == pytest.approx(face.confidence, abs=0.02)
     assert predictor.aus == AUS
     assert predictor.sided == ("AU12",)
-    assert predictor.choice.runtime.name == "fake"
+    assert predictor.selection.runtime.name == "fake"
 
 
 def test_all_faces_of_a_frame_go_in_one_call(predictor, fake):
@@ -104,6 +104,13 @@ def test_all_faces_of_a_frame_go_in_one_call(predictor, fake):
     assert [face.id for face in faces] == [0, 1]
     assert faces[1]["AU25"] == pytest.approx(3.1)
     assert {face.box[0] > 512 for face in faces} == {True, False}
+
+
+def test_crops_that_are_aligned_already(predictor):
+    (one, other) = predictor.predict_crops(np.zeros((2, 32, 32, 3), np.uint8))
+    assert one.aus == {"AU12": 1.5, "AU25": 3.0}
+    assert (one["AU12"], one.left, one.right) == (1.5, {"AU12": 1.0}, {"AU12": 2.0})
+    assert other.aus["AU25"] == pytest.approx(3.1)
 
 
 def test_no_face_calls_no_network(predictor, fake):

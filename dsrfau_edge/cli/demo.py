@@ -66,7 +66,7 @@ def command(*, output: Path, image: Path) -> None:
         Table(sys.stdout).write(FrameResult(image.name, 0, None, size, tuple(faces)))
         drawn = output / "portrait.jpg"
         write_picture(drawn, annotate(picture, faces))
-        click.echo(f"runtime: {predictor.choice.runtime.name}; drawn with bars and heatmaps: {drawn}\n")
+        click.echo(f"runtime: {predictor.selection.runtime.name}; drawn with bars and heatmaps: {drawn}\n")
         size_mb = predictor.bundle.model_path.stat().st_size / 1e6
         rows = [Row("bundled", "fp32", size_mb, _latency(predictor), "")]
     click.echo("== 2. Export to every target at int8, from the bundle's portable ONNX\n")

@@ -100,7 +100,7 @@ def command(
         heatmaps=draw is not None,
         detector_range=detector_range,  # type: ignore[arg-type]  # click has checked the choice
     ) as predictor:
-        _log.info("%s in %s", predictor.bundle.path, predictor.choice.runtime.name)
+        _log.info("%s in %s", predictor.bundle.path, predictor.selection.runtime.name)
         job = _Job(predictor, tuple(wanted or predictor.aus), every)
         job.run(opened, form, output, draw, report)
     report.end()

@@ -13,6 +13,7 @@ from dsrfau_edge.bundle import Bundle
 from dsrfau_edge.errors import RuntimeUnavailable, UsageError
 from dsrfau_edge.runtimes import registry
 from dsrfau_edge.runtimes.base import Availability, Runtime
+from dsrfau_edge.runtimes.measured import Measured, forget, recall, remember
 from dsrfau_edge.runtimes.registry import choose, runtimes
 
 
@@ -122,3 +123,81 @@ def test_other_packages_may_add_runtimes_and_break_nothing(monkeypatch: pytest.M
     assert "package_that_is_not_there" in broken.reason
     with pytest.raises(RuntimeUnavailable, match="package_that_is_not_there"):
         found["broken"].load(None)  # type: ignore[arg-type]
+
+
+def measured(**changes: Any) -> Measured:
+    best = Measured("openvino", "1", "fp32", native=True, p90_ms=1.25, mean_difference=0.01, date="2026-11-23")
+    return replace(best, **changes)
+
+
+def test_what_was_measured_to_be_fastest_comes_first(use: Any, opened_bundle: Bundle) -> None:
+    use(onnxruntime=YES, openvino=YES, tensorrt=NO)
+    model = replace(opened_bundle.model_files(), precision="int8")
+    remember(model, measured())
+    chosen = choose(model)
+    assert (chosen.runtime.name, chosen.model.precision, chosen.portable, chosen.native) == (
+        "openvino",
+        "fp32",
+        True,
+        True,
+    )
+    assert str(chosen).startswith(
+        "openvino with the portable fp32 graph: measured to be the fastest here on 2026-11-23"
+    )
+    assert "not onnxruntime" in str(chosen)
+    assert choose(model, "onnxruntime").runtime.name == "onnxruntime", "what is named is taken"
+    assert choose(model, device="cpu").runtime.name == "onnxruntime", "a device that is named was not measured"
+    assert choose(model, precision="int8").model.precision == "int8"
+    forget(model)
+    assert choose(model).runtime.name == "onnxruntime"
+
+
+@pytest.mark.parametrize("change", [{"version": "0.9"}, {"runtime": "tensorrt"}, {"runtime": "gone"}])
+def test_what_is_no_longer_so_is_not_obeyed(use: Any, opened_bundle: Bundle, change: dict[str, Any]) -> None:
+    use(onnxruntime=YES, openvino=YES, tensorrt=NO)
+    model = opened_bundle.model_files()
+    remember(model, measured(**change))
+    assert choose(model).runtime.name == "onnxruntime"
+    forget(model)
+
+
+def test_measurements_of_another_device_or_damaged_ones_are_none(
+    opened_bundle: Bundle, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = opened_bundle.model_files()
+    path = remember(model, measured(), tmp_path)
+    assert recall(model, tmp_path) == measured()
+    assert recall(replace(model, digest="0" * 64), tmp_path) is None
+    monkeypatch.setattr("dsrfau_edge.runtimes.measured._device", lambda: "another")
+    assert recall(model, tmp_path) is None
+    monkeypatch.undo()
+    for text in ("", "[]", "{}", '{"schema": 1}'):
+        path.write_text(text)
+        assert recall(model, tmp_path) is None
+    (tmp_path / "file").touch()
+    with pytest.raises(RuntimeUnavailable, match="XDG_CACHE_HOME"):
+        remember(model, measured(), tmp_path / "file")
+
+
+def test_the_precision_may_be_chosen(use: Any, opened_bundle: Bundle, caplog: pytest.LogCaptureFixture) -> None:
+    use(onnxruntime=YES, openvino=YES)
+    model = replace(opened_bundle.model_files(), precision="int8")
+    assert choose(model).model is model
+    chosen = choose(model, precision="fp32")
+    assert (chosen.model.precision, chosen.portable) == ("fp32", True)
+    assert not caplog.text, "what was asked for needs no warning"
+    with pytest.raises(UsageError, match=r"holds int8 and its portable fp32 graph, not fp16.*--precision fp16"):
+        choose(model, precision="fp16")
+
+
+def test_a_runtime_of_checkpoints_takes_nothing_else(monkeypatch: pytest.MonkeyPatch, opened_bundle: Bundle) -> None:
+    own = Fake("torch", ("checkpoint",), YES)
+    own.portable = False  # type: ignore[attr-defined]
+    monkeypatch.setattr(registry, "runtimes", lambda: {"torch": own})
+    model = opened_bundle.model_files()
+    with pytest.raises(RuntimeUnavailable, match="runs a checkpoint's own network"):
+        choose(model)
+    with pytest.raises(UsageError, match="is none. Give the checkpoint's folder"):
+        choose(model, "torch")
+    chosen = choose(replace(model, checkpoint=opened_bundle.path), "torch")
+    assert not chosen.portable
