@@ -17,6 +17,7 @@ from .calibration import in_batches
 from .graph import INPUT, cast_first, float_nodes, input_nodes
 from .half import halved
 
+METHODS = ("minmax", "percentile", "entropy")
 #: Crops per pass of the methods that keep every activation of a pass in memory.
 _STRIDE = 10
 
@@ -95,8 +96,8 @@ def to_int8(model: Any, crops: Crops, scheme: QdqScheme, method: str, *, keep: S
 
     methods = {
         "minmax": CalibrationMethod.MinMax,
-        "entropy": CalibrationMethod.Entropy,
         "percentile": CalibrationMethod.Percentile,
+        "entropy": CalibrationMethod.Entropy,
     }
     prepared = cast_first(prepare(model))
     options = dict(scheme.options)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from ..bundle import SUFFIX
 from ..errors import DsrfauError, UsageError
+from ..runtimes.base import Progress
 from .calibration import FEW, CalibrationSet, load_calibration
 from .conversion import Conversion, ExportOptions
+from .labelled import load_labelled
 from .report import ExportReport
 from .source import Source, load_source
-from .targets import Target, targets_named
+from .targets import TARGETS, Target, targets_named
 
 _log = logging.getLogger(__name__)
 
@@ -26,6 +28,7 @@ def export(
     options: ExportOptions | None = None,
     *,
     on_report: Callable[[ExportReport], None] | None = None,
+    progress: Progress | None = None,
 ) -> list[ExportReport]:
     """Export a checkpoint or bundle.
 
@@ -36,6 +39,7 @@ def export(
             the bundle itself if it ends in `.dsrfau`.
         options: see `ExportOptions`.
         on_report: called with each report as soon as it is there.
+        progress: told what is being done, and which share of it is done where that is known.
 
     Returns:
         One report a target, in order; with `all`, also for those that are skipped, with the reason.
@@ -53,13 +57,16 @@ def export(
     loaded = load_source(source)
     paths = [_destination(Path(destination), loaded, one, options, single=single) for one in targets]
     calibration = _calibration(loaded, options)
+    labelled = None
+    if options.gate_data is not None:
+        labelled = load_labelled(loaded, options.gate_data, count=options.gate_count)
     reports: list[ExportReport] = []
     failures: list[DsrfauError] = []
     for one, path in zip(targets, paths, strict=True):
         availability = one.availability(options.precision)
         try:
             if availability.ok:
-                report = Conversion(loaded, one, options, calibration).run(path)
+                report = Conversion(loaded, one, options, calibration, labelled, progress).run(path)
             else:
                 report = ExportReport(one.name, options.precision, None, f"{availability.reason} {availability.fix}")
         except DsrfauError as error:
@@ -82,13 +89,15 @@ def _check_options(targets: Sequence[Target], options: ExportOptions) -> None:
         UsageError: an option that is not taken.
     """
     names = ", ".join(target.name for target in targets)
-    for option, typed in {"workspace_gb": "--workspace-gb", "capabilities": "--sm"}.items():
-        if getattr(options, option) and not any(option in target.options for target in targets):
-            raise UsageError(f"Target {names} does not take {typed}; target tensorrt does. Leave it out.")
-    if options.precision != "int8" and options.calib_method is not None:
-        raise UsageError(f"--calib-method is for int8, not {options.precision}. Leave it out, or add --int8.")
-    if options.calib_crops and options.calib is None:
-        raise UsageError("--calib-crops says what the pictures of --calib DIR are; give that folder too.")
+    taken = {option.name for target in targets for option in target.options}
+    for name in options.target_options:
+        if name in taken:
+            continue
+        owners = {target.name: option.flag for target in TARGETS.values() for option in target.options
+                  if option.name == name}  # fmt: skip
+        flag = next(iter(owners.values()), name)
+        other = f"; target {' and '.join(owners)} does" if owners else ""
+        raise UsageError(f"Target {names} does not take {flag}{other}. Leave it out.")
     for target in targets:
         if options.calib_method is not None and options.calib_method not in target.methods:
             raise UsageError(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import VerificationFailed
+from ..metrics import evaluate, sites_to_aus
 from ..runtimes.base import Crops, Floats, ModelFiles, SessionOptions
 from ..runtimes.registry import runtimes
 
 #: Largest difference of an AU's intensity that fp32 and fp16 may show; what int8 may lose is the user's to say.
 GATES = {"fp32": 1e-3, "fp16": 5e-2}
+_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +77,60 @@ class Parity:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """ICC(3,1) of one AU against its labels: of the portable graph, of the converted model, and from how many crops."""
+
+    before: float
+    after: float
+    count: int
+
+    @property
+    def drop(self) -> float:
+        """What was lost; negative where the converted model agrees better."""
+        return self.before - self.after
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a conversion cost on labelled crops, by AU."""
+
+    origin: str
+    aus: dict[str, Drop]
+
+    @property
+    def mean(self) -> float:
+        """Mean drop of ICC over the AUs."""
+        return sum(drop.drop for drop in self.aus.values()) / len(self.aus)
+
+    @property
+    def worst(self) -> tuple[str, Drop]:
+        """The AU that lost most."""
+        return max(self.aus.items(), key=lambda item: item[1].drop)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As stored in the manifest."""
+        return {
+            "metric": "ICC(3,1)",
+            "crops_from": self.origin,
+            "mean_drop": _rounded(self.mean),
+            "aus": {
+                au: {"fp32": drop.before, "converted": drop.after, "count": drop.count} for au, drop in self.aus.items()
+            },
+        }
+
+
 def au_intensities(intensities: Floats, aus: Sequence[str], sites: Sequence[str]) -> Floats:
     """Intensities by AU `[N, A]` from those by site `[N, S]`: the mean over an AU's sites."""
-    members = [[index for index, site in enumerate(sites) if site.split("_")[0] == au] for au in aus]
-    return np.stack([intensities[:, group].mean(axis=1) for group in members], axis=1)
+    return np.asarray(sites_to_aus(intensities, sites, aus), np.float32)
 
 
 def run(model: ModelFiles, runtime: str, crops: Crops, *, threads: int | None = None) -> Floats:
-    """Site intensities `[N, S]` of crops through one runtime."""
+    """Site intensities `[N, S]` of crops through one runtime, some at a time, so that many need little memory."""
     session = runtimes()[runtime].load(model, None, SessionOptions(threads=threads))
     try:
-        return session.infer(crops).intensities
+        parts = [session.infer(crops[first : first + _AT_ONCE]) for first in range(0, len(crops), _AT_ONCE)]
+        return np.concatenate([part.intensities for part in parts])
     finally:
         session.close()
 
@@ -112,33 +157,57 @@ def compare(reference: Floats, found: Floats, aus: Sequence[str], sites: Sequenc
     }
 
 
-def check_gates(parity: Parity, precision: str, max_drop: float | None) -> None:
-    """Refuse a model that differs too much.
+def drops(reference: Floats, found: Floats, labels: Floats, aus: Sequence[str]) -> dict[str, Drop]:
+    """What a conversion costs against labels, by AU; AUs without labels that vary are left out.
 
     Args:
-        parity: the comparison.
-        precision: fp32 and fp16 have a gate of their own on the largest difference.
-        max_drop: gate on the mean difference of every AU, in intensity units.
+        reference: intensities of the portable graph by AU `[N, A]`.
+        found: of what was made of it.
+        labels: `[N, A]`, NaN where unlabelled.
+        aus: names of the columns.
+    """
+    before, after = (evaluate(labels, values, aus)["per_au"] for values in (reference, found))
+    return {
+        au: Drop(before[au]["icc"], after[au]["icc"], before[au]["count"])
+        for au in aus
+        if before[au]["icc"] is not None and after[au]["icc"] is not None
+    }
+
+
+def broken_aus(parity: Parity, gate: Gate | None, max_drop: float) -> dict[str, float]:
+    """AUs beyond `max_drop`, worst first: by drop of ICC where there are labels, else by mean difference."""
+    lost = (
+        {au: drop.drop for au, drop in gate.aus.items()} if gate else {name: au.mean for name, au in parity.aus.items()}
+    )
+    return {au: value for au, value in sorted(lost.items(), key=lambda item: -item[1]) if value > max_drop}
+
+
+def check_precision(parity: Parity, precision: str) -> None:
+    """Refuse an fp32 or fp16 model that differs by more than rounding.
 
     Raises:
-        VerificationFailed: it is beyond a gate.
+        VerificationFailed: it does.
     """
-    gate = GATES.get(precision)
-    if gate is not None and parity.largest > gate:
+    allowed = GATES.get(precision)
+    if allowed is not None and parity.largest > allowed:
         raise VerificationFailed(
             f"The {precision} model differs from the portable graph by up to {parity.largest:.4f} in an intensity; "
-            f"{gate:g} is allowed. Nothing was written. Update the target's package, or try another precision."
+            f"{allowed:g} is allowed. Nothing was written. Update the target's package, or try another precision."
         )
-    if max_drop is None:
-        return
-    beyond = {name: au.mean for name, au in parity.aus.items() if au.mean > max_drop}
-    if beyond:
-        named = ", ".join(f"{name} {mean:.3f}" for name, mean in sorted(beyond.items(), key=lambda item: -item[1]))
-        raise VerificationFailed(
-            f"The {precision} model differs from the portable graph by more than --max-drop {max_drop:g} on average: "
-            f"{named}. Nothing was written. Calibrate on more faces of your own (--calib DIR), try another "
-            "--calib-method, or use --fp16."
-        )
+
+
+def refusal(precision: str, broken: Mapping[str, float], gate: Gate | None, max_drop: float) -> str:
+    """The message for a model beyond the user's gate."""
+    named = ", ".join(f"{au} {value:.3f}" for au, value in broken.items())
+    what = (
+        f"loses more than --max-drop {max_drop:g} of ICC(3,1) on {gate.origin}"
+        if gate
+        else f"differs from the portable graph by more than --max-drop {max_drop:g} on average"
+    )
+    return (
+        f"The {precision} model {what}: {named}. Nothing was written. Calibrate on more faces of your own (--calib "
+        "DIR), try another --calib-method, keep layers in float (--auto-keep-float), or use --fp16."
+    )
 
 
 def _pcc(expected: Floats, got: Floats) -> float | None:

@@ -130,6 +130,11 @@ class Progress:
             rate = self._count / max(now - self._start, 1e-9)
             click.echo(f"\r\x1b[K{self._count} frames, {rate:.1f} a second · {what}", nl=False, err=True)
 
+    def share(self, what: str, done: float) -> None:
+        """Show what is being done, and which share of it (0..1) is, where that is known."""
+        if self._shown:
+            click.echo(f"\r\x1b[K{what}{f' {100 * done:.0f} %' if done else ''}", nl=False, err=True)
+
     def clear(self) -> None:
         """Take the line away."""
         if self._shown:

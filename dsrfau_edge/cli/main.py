@@ -77,9 +77,8 @@ def _with_shared_options(command: click.Command) -> click.Command:
     for spelling, option in zip(("--verbose", "--quiet", "--version"), shared, strict=True):
         if spelling not in taken:
             option(command)
-    if isinstance(command, click.Group):
-        for verb in command.commands.values():
-            _with_shared_options(verb)
+    for verb in getattr(command, "commands", {}).values():
+        _with_shared_options(verb)
     return command
 
 

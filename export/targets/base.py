@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -137,6 +138,11 @@ class Target:
             return Availability(ok=True)
         return Availability(ok=False, reason=f"{', '.join(missing)} not installed.", fix=f"Install: {INSTALL}")
 
+    def installed(self) -> dict[str, str | None]:
+        """Versions of the packages that it uses; None for those that are not installed."""
+        names = dict.fromkeys(name for packages in self.packages.values() for name in packages)
+        return {name: _version(name) for name in names}
+
     def require(self, precision: str) -> None:
         """Check the precision and the packages.
 
@@ -151,6 +157,16 @@ class Target:
         availability = self.availability(precision)
         if not availability.ok:
             raise RuntimeUnavailable(f"Target {self.name} cannot be made: {availability.reason} {availability.fix}")
+
+
+def _version(name: str) -> str | None:
+    if importlib.util.find_spec(name) is None:
+        return None
+    owners = packages_distributions().get(name, [name])  # onnxruntime may come as onnxruntime-gpu
+    try:
+        return version(owners[0])
+    except PackageNotFoundError:
+        return "of unknown version"
 
 
 def positive(text: str) -> float:

@@ -22,7 +22,7 @@ def convert(job: Job) -> Converted:
 TARGET = Target(
     "onnx",
     "ONNX Runtime, on any CPU",
-    ("minmax", "percentile", "entropy"),
+    onnx.METHODS,
     {"": ("onnx", "onnxruntime"), "int8": ("sympy",), "fp16": ("sympy",)},
     convert,
 )

@@ -62,6 +62,7 @@ def test_the_portable_graph_is_the_default(tiny_checkpoint: Path, tmp_path: Path
         (["--target", "onnx", "--sm", "86"], 2, "does not take --sm"),
         (["--target", "openvino", "--workspace-gb", "1"], 2, "does not take --workspace-gb"),
         (["--sm", "new"], 2, "compute capabilities"),
+        (["--target", "tensorrt", "--workspace-gb", "0"], 2, "no positive number"),
         (["--int8", "--fp16"], 2, "one precision"),
         (["--int8", "--precision", "fp32"], 2, "one precision"),
         (["--precision", "int4"], 2, "int4"),
@@ -72,6 +73,11 @@ def test_the_portable_graph_is_the_default(tiny_checkpoint: Path, tmp_path: Path
         (["--int8", "--calib", "absent"], 5, "not a folder"),
         (["--int8", "--max-drop", "1e-6"], 4, "Nothing was written"),
         (["--max-drop", "0.1", "--no-verify"], 2, "Give one of them"),
+        (["--int8", "--keep-float", "no_such_layer"], 2, "found in no layer's name"),
+        (["--int8", "--keep-float", "("], 2, "no regular expression"),
+        (["--keep-float", "stem"], 2, "is for int8"),
+        (["--int8", "--auto-keep-float"], 2, "Name the gate"),
+        (["--gate-data", "absent"], 5, "not prepared data"),
     ],
 )
 def test_refusals(tiny_checkpoint: Path, tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
@@ -101,10 +107,10 @@ def test_a_place_that_cannot_be_written(tiny_checkpoint: Path, tmp_path: Path) -
 def test_a_missing_package_names_the_extra(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from dsrfau_edge.export import targets
+    from dsrfau_edge.export.targets import base
 
-    real = targets.importlib.util.find_spec
-    monkeypatch.setattr(targets.importlib.util, "find_spec", lambda name: None if name == "onnx" else real(name))
+    real = base.importlib.util.find_spec
+    monkeypatch.setattr(base.importlib.util, "find_spec", lambda name: None if name == "onnx" else real(name))
     code, _, message = call(tiny_checkpoint, "-o", tmp_path)
     assert (code, 'pip install "dsrfau-edge[export]"' in message) == (3, True)
     code, out, message = call(tiny_checkpoint, "--target", "all", "-o", tmp_path)
@@ -114,15 +120,19 @@ def test_a_missing_package_names_the_extra(
 def test_list_targets() -> None:
     code, out, _ = call("--list-targets")
     assert code == 0
-    assert "takes --sm, --workspace-gb" in out
+    assert "--sm: " in out
+    assert "can be made here in" in out
     rows: list[dict[str, Any]] = json.loads(call("--list-targets", "--json")[1])
     assert {row["name"]: row["calibration_methods"][0] for row in rows} == {
         "onnx": "minmax",
         "openvino": "minmax",
         "tensorrt": "minmax",
     }
+    assert all(row["installed"]["onnx"] for row in rows)
+    assert {"--sm", "--workspace-gb"} <= set(rows[2]["options"])
+    assert rows[0]["options"] == {}
 
 
 def test_help_documents_the_exit_codes() -> None:
     out = call("--help")[1]
-    assert "4 verification failed" in out
+    assert "4 verification or accuracy gate failed" in out

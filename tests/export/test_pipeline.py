@@ -14,9 +14,10 @@ from dsrfau_edge.export import conversion, targets
 from dsrfau_edge.export.conversion import ExportOptions
 from dsrfau_edge.export.pipeline import export
 from dsrfau_edge.export.report import ExportReport
+from dsrfau_edge.export.targets import base
 from dsrfau_edge.runtimes.registry import choose
 
-pytest.importorskip("onnx")
+onnx = pytest.importorskip("onnx")
 
 
 def require(target: str, precision: str) -> None:
@@ -71,7 +72,12 @@ def test_the_portable_graph_itself_is_stored_once(tiny_bundle: Path, tmp_path: P
     bundle = Bundle.open(tmp_path / "one.dsrfau")
     assert set(bundle.manifest.files) == {"model.onnx", "calibration.zip"}
     assert bundle.model_path == bundle.portable_path
-    assert bundle.model_path.read_bytes() == tiny_onnx
+    stored, original = (
+        onnx.load_model_from_string(bundle.model_path.read_bytes()),
+        onnx.load_model_from_string(tiny_onnx),
+    )
+    assert [node.name for node in stored.graph.node] == [node.name for node in original.graph.node]
+    assert {entry.key: entry.value for entry in stored.metadata_props}["dsrfau.aus"] == "AU04,AU12,AU25"
 
 
 @pytest.mark.parametrize("batch", [3, "dynamic"])
@@ -113,19 +119,18 @@ def test_all_targets_states_what_is_skipped(
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
-    real = targets.importlib.util.find_spec
-    monkeypatch.setattr(targets.importlib.util, "find_spec", lambda name: None if name in names else real(name))
+    real = base.importlib.util.find_spec
+    monkeypatch.setattr(base.importlib.util, "find_spec", lambda name: None if name in names else real(name))
 
 
 @pytest.mark.parametrize(
     ("target", "options", "message"),
     [
         ("coreml", {}, "Unknown target 'coreml'. Known: onnx, openvino, tensorrt, all"),
-        ("onnx", {"workspace_gb": 1.0}, "does not take --workspace-gb; target tensorrt does"),
-        ("openvino", {"capabilities": (86,)}, "does not take --sm"),
+        ("onnx", {"target_options": {"workspace_gb": 1.0}}, "does not take --workspace-gb; target tensorrt does"),
+        ("openvino", {"target_options": {"capabilities": (86,)}}, "does not take --sm"),
+        ("all", {"target_options": {"magic": 1}}, "does not take magic"),
         ("openvino", {"precision": "int8", "calib_method": "entropy"}, "It takes: minmax, mean-minmax, percentile"),
-        ("onnx", {"calib_method": "minmax"}, "is for int8, not fp32"),
-        ("onnx", {"precision": "int8", "calib_crops": True}, "give that folder too"),
     ],
 )
 def test_what_a_target_does_not_take_is_refused(
@@ -137,11 +142,25 @@ def test_what_a_target_does_not_take_is_refused(
 
 
 @pytest.mark.parametrize(
-    "options",
-    [{"batch": 0}, {"max_drop": 0.0}, {"max_drop": 0.1, "verify": False}, {"workspace_gb": -1.0}, {"calib_count": 0}],
+    ("options", "message"),
+    [
+        ({"batch": 0}, "--batch 0"),
+        ({"max_drop": 0.0}, "--max-drop 0"),
+        ({"max_drop": float("nan")}, "--max-drop nan"),
+        ({"max_drop": 0.1, "verify": False}, "Give one of them"),
+        ({"gate_data": Path("x"), "verify": False}, "Give one of them"),
+        ({"gate_count": 1}, "--gate-count"),
+        ({"calib_count": 0}, "--calib-count"),
+        ({"calib_method": "minmax"}, "is for int8, not fp32"),
+        ({"keep_float": ("x",)}, "is for int8, not fp32"),
+        ({"sensitivity": True}, "is for int8, not fp32"),
+        ({"auto_keep_float": True}, "is for int8, not fp32"),
+        ({"precision": "int8", "auto_keep_float": True}, "Name the gate"),
+        ({"precision": "int8", "calib_crops": True}, "give that folder too"),
+    ],
 )
-def test_values_that_make_no_sense_are_refused(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError):
+def test_values_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
         ExportOptions(**options)
 
 
@@ -188,15 +207,15 @@ def test_beyond_the_gate_nothing_is_written(tiny_checkpoint: Path, tmp_path: Pat
 def test_with_all_the_others_are_finished_before_a_failure_is_raised(
     tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = conversion.verification.check_gates
+    real = conversion.verification.check_precision
 
-    def fail_in_openvino(parity: Any, precision: str, max_drop: float | None) -> None:
+    def fail_in_openvino(parity: Any, precision: str) -> None:
         if parity.runtime == "openvino":
             raise VerificationFailed("too far apart")
-        real(parity, precision, max_drop)
+        real(parity, precision)
 
     require("openvino", "fp32")
-    monkeypatch.setattr(conversion.verification, "check_gates", fail_in_openvino)
+    monkeypatch.setattr(conversion.verification, "check_precision", fail_in_openvino)
     with pytest.raises(VerificationFailed, match="too far apart"):
         export(tiny_checkpoint, "all", tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"tiny-onnx-fp32.dsrfau", "tiny-tensorrt-fp32.dsrfau"}

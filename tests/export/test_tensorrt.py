@@ -57,13 +57,13 @@ def test_the_bundled_student_is_parsed_and_built(tmp_path: Path, precision: Any)
 
 def test_an_engine_for_named_gpus(tiny_checkpoint: Path, tmp_path: Path) -> None:
     real_rtx()
-    options = ExportOptions(capabilities=(75, 89), workspace_gb=0.25)
+    options = ExportOptions(target_options={"capabilities": (75, 89), "workspace_gb": 0.25})
     (report,) = export(tiny_checkpoint, "tensorrt", tmp_path, options)
     assert report.path is not None
     assert Bundle.open(report.path).manifest.build["compute_capabilities"] == [75, 89]
     assert "compute capability 75, 89" in report.notes[0]
     with pytest.raises(UsageError, match="no compute capability 87"):
-        export(tiny_checkpoint, "tensorrt", tmp_path / "orin", ExportOptions(capabilities=(87,)))
+        export(tiny_checkpoint, "tensorrt", tmp_path / "orin", ExportOptions(target_options={"capabilities": (87,)}))
     assert not list(tmp_path.glob("orin/*"))
 
 
@@ -82,7 +82,7 @@ def test_without_tensorrt_the_device_builds_from_the_typed_graph(
     kinds = {node.op_type for node in onnx.load(bundle.model_path).graph.node}
     assert {"QuantizeLinear", "DequantizeLinear"} <= kinds
     with pytest.raises(RuntimeUnavailable, match=r"no TensorRT here.*tensorrt-rtx"):
-        export(tiny_checkpoint, "tensorrt", tmp_path / "sm", ExportOptions(capabilities=(86,)))
+        export(tiny_checkpoint, "tensorrt", tmp_path / "sm", ExportOptions(target_options={"capabilities": (86,)}))
 
 
 class Fake:
