@@ -17,6 +17,7 @@ from .face.quality import assess, site_confidences
 from .results import Face, Intensities, assemble
 from .runtimes.base import SessionOptions
 from .runtimes.registry import Selection, choose
+from .stages import Stage, untimed
 
 if TYPE_CHECKING:
     from .manifest import Precision
@@ -47,6 +48,7 @@ class Predictor:
         precision: Precision | None = None,
         native_precision: bool | None = None,
         progress: Progress | None = None,
+        stage: Stage = untimed,
     ) -> None:
         """Load a bundle and the face models.
 
@@ -64,6 +66,7 @@ class Predictor:
             native_precision: let the device compute in its own favourite precision (bf16, tf32) instead of the model's;
                 by default only where that was measured and remembered.
             progress: told what and which share of it is done while an engine is built for this device.
+            stage: entered around each stage of a frame, see `stages`.
 
         Raises:
             BundleError: the bundle is missing or damaged.
@@ -79,8 +82,9 @@ class Predictor:
         self._sites = _sites(self._bundle)
         self._pairs = [(site.au, site.side) for site in self._sites]
         self._front = FaceFrontEnd(
-            manifest.alignment, manifest.input_size, detector_range=detector_range, max_faces=max_faces
+            manifest.alignment, manifest.input_size, detector_range=detector_range, max_faces=max_faces, stage=stage
         )
+        self._stage = stage
         self._selection = choose(self._bundle.model_files(), runtime, device, precision=precision)
         native = self._selection.native if native_precision is None else native_precision
         options = SessionOptions(threads=threads, heatmaps=heatmaps, native_precision=native, progress=progress)
@@ -139,8 +143,10 @@ class Predictor:
         faces = self._front(image)
         if not faces:
             return []
-        outputs = self.infer(np.stack([face.crop for face in faces]))
-        return [self._face(face, index, outputs, image) for index, face in enumerate(faces)]
+        with self._stage("infer"):
+            outputs = self.infer(np.stack([face.crop for face in faces]))
+        with self._stage("assemble"):
+            return [self._face(face, index, outputs, image) for index, face in enumerate(faces)]
 
     def infer(self, crops: Any) -> Outputs:
         """Site intensities of faces that are aligned already: crops uint8 `[N, size, size, 3]` in BGR."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +19,7 @@ from dsrfau_edge.face.network import ASSETS
 from dsrfau_edge.manifest import Manifest
 from dsrfau_edge.runtimes import registry
 from dsrfau_edge.runtimes.base import Availability, Outputs
+from dsrfau_edge.stages import STAGES
 
 PORTRAIT = read_image(ASSETS.parent / "portrait.jpg")
 PAIR = np.hstack([PORTRAIT, PORTRAIT])
@@ -104,6 +106,19 @@ def test_all_faces_of_a_frame_go_in_one_call(predictor, fake):
     assert [face.id for face in faces] == [0, 1]
     assert faces[1]["AU25"] == pytest.approx(3.1)
     assert {face.box[0] > 512 for face in faces} == {True, False}
+
+
+def test_every_stage_of_a_frame_is_entered_in_order(fake, tmp_path):
+    entered = []
+
+    @contextmanager
+    def stage(name):
+        entered.append(name)
+        yield
+
+    with Predictor(fake_bundle(tmp_path), runtime="fake", detector_range="short", stage=stage) as predictor:
+        assert len(predictor(PORTRAIT)) == 1
+    assert tuple(entered) == STAGES
 
 
 def test_crops_that_are_aligned_already(predictor):

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from ..stages import Stage, untimed
 from .alignment import AlignmentTemplate, warp
 from .detector import Detection, FaceDetector, Range
 from .landmarks import FaceMesh, Landmarks, roi_from_detection
@@ -41,6 +42,7 @@ class FaceFrontEnd:
         detector_range: DetectorRange = "auto",
         max_faces: int | None = None,
         min_score: float = 0.5,
+        stage: Stage = untimed,
     ) -> None:
         """Read the face models.
 
@@ -52,6 +54,7 @@ class FaceFrontEnd:
                 picture, since where the nearest face is small there may be others that short does not see.
             max_faces: keep the largest so many; all by default.
             min_score: detections below are dropped.
+            stage: entered around `detect`, `landmarks` and `align`, see `stages`.
         """
         ranges: tuple[Range, ...] = ("short", "full") if detector_range == "auto" else (detector_range,)
         self._detectors = [FaceDetector(range_, min_score) for range_ in ranges]
@@ -59,6 +62,7 @@ class FaceFrontEnd:
         self._template = template
         self._size = size
         self._max_faces = max_faces
+        self._stage = stage
 
     def __call__(self, image: npt.NDArray[np.uint8]) -> list[AlignedFace]:
         """Faces of a BGR picture `[H, W, 3]`, the largest first; an empty list where there are none."""
@@ -66,7 +70,9 @@ class FaceFrontEnd:
         for detector in self._detectors:
             if faces and _side(faces[0].box) >= _NEAR * max(image.shape[:2]):
                 break  # whoever is that close is alone or among others as close
-            new = [one for one in detector.detect(image) if not any(_same(one.box, face.box) for face in faces)]
+            with self._stage("detect"):
+                found = detector.detect(image)
+            new = [one for one in found if not any(_same(one.box, face.box) for face in faces)]
             aligned = (self.align(image, one) for one in sorted(new, key=lambda one: -one.area))
             # Counted after the landmarks have had their say: a false detection must not take a face's place.
             faces += islice((face for face in aligned if face is not None), self._max_faces)
@@ -75,14 +81,16 @@ class FaceFrontEnd:
 
     def align(self, image: npt.NDArray[np.uint8], detection: Detection) -> AlignedFace | None:
         """Landmarks and crop of one detection; None where the landmark network sees no face in it."""
-        landmarks = self._mesh.place(image, roi_from_detection(detection))
+        with self._stage("landmarks"):
+            landmarks = self._mesh.place(image, roi_from_detection(detection))
         if landmarks is None:
             return None
-        try:
-            matrix = self._template.matrix(landmarks.points, self._size)
-        except InputError:
-            return None
-        crop = warp(image, matrix, self._size)
+        with self._stage("align"):
+            try:
+                matrix = self._template.matrix(landmarks.points, self._size)
+            except InputError:
+                return None
+            crop = warp(image, matrix, self._size)
         return AlignedFace(_inside(detection.box, image), detection.score, landmarks, matrix, crop)
 
 
