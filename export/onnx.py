@@ -16,6 +16,7 @@ from ..runtimes.base import Crops
 from .calibration import in_batches
 from .graph import INPUT, cast_first, float_nodes, input_nodes
 from .half import halved
+from .release import released
 
 METHODS = ("minmax", "percentile", "entropy")
 #: Crops per pass of the methods that keep every activation of a pass in memory.
@@ -45,11 +46,20 @@ class QdqScheme:
 
 #: The fastest int8 of ONNX Runtime's CPU kernels.
 CPU_SCHEME = QdqScheme("QDQ U8S8", "QUInt8", {"WeightSymmetric": True})
-#: What TensorRT's parser takes: symmetric, weights quantized in the graph, biases in float.
+_SUMS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
+#: What TensorRT's parser takes: symmetric, weights quantized in the graph, biases in float; and what its builder fuses
+#: best: pairs on the inputs of weighted sums alone, none between a convolution and its ReLU.
 GPU_SCHEME = QdqScheme(
     "QDQ S8S8",
     "QInt8",
-    {"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False, "AddQDQPairToWeight": True},
+    {
+        "ActivationSymmetric": True,
+        "WeightSymmetric": True,
+        "QuantizeBias": False,
+        "AddQDQPairToWeight": True,
+        "OpTypesToExcludeOutputQuantization": list(_SUMS),
+    },
+    _SUMS,
 )
 
 
@@ -117,7 +127,7 @@ def to_int8(model: Any, crops: Crops, scheme: QdqScheme, method: str, *, keep: S
                 activation_type=getattr(QuantType, scheme.activation),
                 weight_type=QuantType.QInt8,
                 op_types_to_quantize=list(scheme.operations) if scheme.operations else None,
-                nodes_to_exclude=[*input_nodes(prepared), *float_nodes(prepared), *keep],
+                nodes_to_exclude=[*input_nodes(prepared), *float_nodes(prepared)],
                 calibrate_method=methods[method],
                 extra_options=options,
             )
@@ -125,7 +135,8 @@ def to_int8(model: Any, crops: Crops, scheme: QdqScheme, method: str, *, keep: S
             raise DsrfauError(
                 f"ONNX Runtime cannot quantize the graph with {method}: {error}. Try --calib-method minmax, or --fp16."
             ) from error
-        return onnx.load_model(result)
+        quantized = onnx.load_model(result)
+    return released(quantized, prepared, keep) if keep else quantized
 
 
 def serialized(model: Any) -> bytes:

@@ -15,6 +15,7 @@ from . import onnx
 from .calibration import in_batches
 from .graph import INPUT, INTENSITIES, cast_first, weighted_sums
 from .onnx import QdqScheme
+from .release import before_quantization, released
 
 _CROPS = 32
 
@@ -67,83 +68,10 @@ def keep_pattern(names: Sequence[str]) -> str:
     return f"^({'|'.join(map(re.escape, names))})$" if len(names) > 1 else f"^{re.escape(names[0])}$"
 
 
-def released(quantized: Any, exact: Any, names: Sequence[str]) -> Any:
-    """A copy of a Q/DQ graph in which these nodes take their inputs, weights and biases in float.
-
-    Args:
-        quantized: what ONNX Runtime's quantizer made of `exact`.
-        exact: the float graph with the same node names.
-        names: of nodes.
-    """
-    import onnx as library
-
-    copied = library.ModelProto()
-    copied.CopyFrom(quantized)
-    _Releaser(copied, exact).release(names)
-    return copied
-
-
-class _Releaser:
-    """Rewires nodes of a Q/DQ graph to float inputs; what it adds is named after the float graph's own tensors."""
-
-    def __init__(self, model: Any, exact: Any) -> None:
-        self._graph = model.graph
-        self._producers = {output: node for node in model.graph.node for output in node.output}
-        self._weights = {weight.name: weight for weight in exact.graph.initializer}
-        self._originals = {node.name: node for node in exact.graph.node}
-        self._exact_producers = {output: node for node in exact.graph.node for output in node.output}
-        self._added: set[str] = set()
-
-    def release(self, names: Sequence[str]) -> None:
-        nodes: list[Any] = []
-        for node in list(self._graph.node):
-            if node.name in names:
-                for position, original in enumerate(self._originals[node.name].input):
-                    node.input[position] = self._float(original, node.input[position], nodes)
-            nodes.append(node)
-        del self._graph.node[:]
-        self._graph.node.extend(nodes)
-
-    def _float(self, original: str, current: str, before: list[Any]) -> str:
-        """The float tensor of one input; what must be computed for it goes to `before`."""
-        if original in self._weights:
-            return self._weight(original)
-        tensor = _before_quantization(current, self._producers)
-        source, now = self._exact_producers.get(original), self._producers.get(tensor)
-        if source is None or now is None or source.op_type == now.op_type:
-            return tensor
-        # The quantizer leaves out a ReLU whose bounds the 8-bit range stands for; float needs it again.
-        if f"{original}_float" not in self._added:
-            again = type(source)()
-            again.CopyFrom(source)
-            again.name, again.output[0] = f"{source.name}_float", f"{original}_float"
-            again.input[:] = [tensor, *(self._weight(name) if name else "" for name in source.input[1:])]
-            before.append(again)
-            self._added.add(f"{original}_float")
-        return f"{original}_float"
-
-    def _weight(self, name: str) -> str:
-        own = f"{name}_float"  # a dequantized bias has the name that the float one had
-        if own not in self._added:
-            self._graph.initializer.append(self._weights[name])
-            self._graph.initializer[-1].name = own
-            self._added.add(own)
-        return own
-
-
-def _before_quantization(name: str, producers: dict[str, Any]) -> str:
-    """The float tensor behind a Q/DQ pair, or the tensor itself where there is no pair."""
-    dequantize = producers.get(name)
-    if dequantize is None or dequantize.op_type != "DequantizeLinear":
-        return name
-    quantize = producers.get(dequantize.input[0])
-    return str(quantize.input[0]) if quantize is not None and quantize.op_type == "QuantizeLinear" else name
-
-
 def _is_quantized(quantized: Any, name: str) -> bool:
     producers = {output: node for node in quantized.graph.node for output in node.output}
     node = next((node for node in quantized.graph.node if node.name == name), None)
-    return node is not None and _before_quantization(node.input[0], producers) != node.input[0]
+    return node is not None and before_quantization(node.input[0], producers) != node.input[0]
 
 
 def _noise(exact: Any, quantized: Any, names: Sequence[str], crops: Crops, batch: int) -> dict[str, float]:

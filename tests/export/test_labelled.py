@@ -46,7 +46,7 @@ def write_labelled(folder: Path, labels: Any, *, sites: tuple[str, ...] = TINY_S
         "licence": "CC0-1.0",
     }
     index = ShardIndex(**{**fields, **changes})
-    write_index(folder, replace(index, shards=(write_shard(folder, "shard-000000.tar", iter(samples), png=True),)))
+    write_index(folder, replace(index, shards=(write_shard(folder, "shard-000000.tar", iter(samples)),)))
     return folder
 
 

@@ -17,8 +17,9 @@ from dsrfau_edge.export import graph, sensitivity  # noqa: E402
 from dsrfau_edge.export.conversion import ExportOptions  # noqa: E402
 from dsrfau_edge.export.onnx import CPU_SCHEME, GPU_SCHEME, QdqScheme, prepare, serialized, to_int8  # noqa: E402
 from dsrfau_edge.export.pipeline import export  # noqa: E402
+from dsrfau_edge.export.release import released  # noqa: E402
 from dsrfau_edge.export.search import fewest_kept  # noqa: E402
-from dsrfau_edge.export.sensitivity import Layer, keep_pattern, layers_by_gain, released  # noqa: E402
+from dsrfau_edge.export.sensitivity import Layer, keep_pattern, layers_by_gain  # noqa: E402
 
 LAYERS = ["stem", "depthwise", "pointwise", "coarse"]
 
@@ -66,7 +67,12 @@ def test_with_every_layer_released_little_is_left_of_the_error(model: Any, tiny_
     free = released(quantized, exact, LAYERS)
     onnx.checker.check_model(free)
     left = np.abs(intensities(free, tiny_crops) - expected).mean()
-    assert left < 0.5 * all_int8, "what is left is of additions and enlargements"
+    assert left < 0.8 * all_int8, "what is left is of additions and enlargements"
+    kinds = {node.op_type for node in free.graph.node}
+    assert "QuantizeLinear" in kinds
+    everything = released(quantized, exact, [*LAYERS, "enlarge", "lateral", "lateral_relu", "head"])
+    assert not any(node.op_type.endswith("Linear") for node in everything.graph.node if node.name)
+    np.testing.assert_allclose(intensities(everything, tiny_crops), expected, atol=1e-4)
 
 
 def test_the_layer_that_suffers_is_found(model: Any, spoiled: bytes, tiny_crops: Any) -> None:
@@ -135,7 +141,7 @@ def test_layers_are_kept_in_float_until_the_gate_passes(spoiled_checkpoint: Path
     options = {"precision": "int8", "calib_count": 40}
     (plain,) = export(spoiled_checkpoint, target, tmp_path / "plain", ExportOptions(**options))  # type: ignore[arg-type]
     assert plain.parity is not None
-    gate = max(au.mean for au in plain.parity.aus.values()) / 2
+    gate = 0.8 * max(au.mean for au in plain.parity.aus.values())
     with pytest.raises(VerificationFailed, match=r"(?s)most sensitive of 4.*pointwise: .*--keep-float '\^") as refusal:
         export(spoiled_checkpoint, target, tmp_path / "b", ExportOptions(max_drop=gate, **options))  # type: ignore[arg-type]
     assert not (tmp_path / "b").exists()
