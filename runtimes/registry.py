@@ -15,6 +15,7 @@ from .measured import recall
 _log = logging.getLogger(__name__)
 
 ENTRY_POINTS = "dsrfau_edge.runtimes"
+_FOR_DEVELOPMENT = "it is for development, and used only where it is named"
 _OTHER = "Give the checkpoint's folder, or another --runtime."
 #: Ours, in the order in which they are tried where several suit a model equally well.
 _BUILT_IN = {
@@ -157,6 +158,8 @@ def choose(
             refused.append(Rejected(runtime.name, availability.reason, availability.fix))
         elif not _can_run(runtime, as_it_is):
             refused.append(_cannot(runtime))
+        elif not getattr(runtime, "portable", True):
+            refused.append(Rejected(runtime.name, _FOR_DEVELOPMENT, f"--runtime {runtime.name}"))
         else:
             reason = "the first that can be used here" if refused else "the first in order"
             rest = tuple(ordered[place + 1 :])

@@ -168,7 +168,7 @@ def test_runtimes_agree_on_the_same_crops(runtime, faces, recorded):
 
 
 def test_torch_is_for_checkpoints(faces, recorded):
-    with pytest.raises(UsageError, match="is a bundle"):
+    with pytest.raises(UsageError, match="runs a checkpoint's own network"):
         evaluate_models(request(recorded, data=faces, runtime="torch"))
 
 
