@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..bundle import SUFFIX
@@ -36,7 +37,7 @@ def export(
         source: checkpoint folder or bundle; the bundled student by default.
         target: name of a target, or `all` for every one that this machine can convert to.
         destination: folder for the bundles, which get names like `student-onnx-int8.dsrfau`; or, for a single target,
-            the bundle itself if it ends in `.dsrfau`.
+            the bundle itself if it ends in `.dsrfau`, whose name then is the network's.
         options: see `ExportOptions`.
         on_report: called with each report as soon as it is there.
         progress: told what is being done, and which share of it is done where that is known.
@@ -55,6 +56,8 @@ def export(
     if single:
         targets[0].require(options.precision)
     loaded = load_source(source)
+    if Path(destination).suffix == SUFFIX and single:  # who names the bundle names the network
+        loaded = replace(loaded, name=Path(destination).stem)
     paths = [_destination(Path(destination), loaded, one, options, single=single) for one in targets]
     calibration = _calibration(loaded, options)
     labelled = None

@@ -73,7 +73,7 @@ def save_model(model: Any, path: Path, *, half: bool = False) -> None:
 def set_metadata(model: Any, metadata: Mapping[str, str]) -> None:
     """Write what the model says of itself to its runtime info, under `dsrfau`, where stock tools show it."""
     for key, value in metadata.items():
-        model.set_rt_info(value, ["dsrfau", key])
+        model.set_rt_info(value, ["dsrfau", key.removeprefix("dsrfau.")])
 
 
 def to_int8(model: Any, crops: Crops, method: str, *, keep: Sequence[str] = ()) -> Any:
