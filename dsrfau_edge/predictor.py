@@ -14,7 +14,7 @@ from .errors import BundleError, UsageError
 from .face.frontend import AlignedFace, DetectorRange, FaceFrontEnd
 from .face.images import Image, as_bgr
 from .face.quality import assess, site_confidences
-from .results import Face, Intensities, assemble
+from .results import Assembler, Face, Intensities
 from .runtimes.base import SessionOptions
 from .runtimes.registry import Selection, choose
 from .stages import Stage, untimed
@@ -80,7 +80,7 @@ class Predictor:
         self._bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle or default_bundle())
         manifest = self._bundle.manifest
         self._sites = _sites(self._bundle)
-        self._pairs = [(site.au, site.side) for site in self._sites]
+        self._assemble = Assembler(manifest.aus, [(site.au, site.side) for site in self._sites])
         self._front = FaceFrontEnd(
             manifest.alignment, manifest.input_size, detector_range=detector_range, max_faces=max_faces, stage=stage
         )
@@ -165,14 +165,14 @@ class Predictor:
             InputError: no crops, or crops of another size.
         """
         values = np.clip(self.infer(crops).intensities, 0, MAX_INTENSITY)
-        return [Intensities(*assemble(row, self.aus, self._pairs)) for row in values]
+        return [Intensities(*self._assemble(row)) for row in values]
 
     def _face(self, face: AlignedFace, index: int, outputs: Outputs, image: Image) -> Face:
         intensities = np.clip(outputs.intensities[index], 0, MAX_INTENSITY)
-        aus, left, right = assemble(intensities, self.aus, self._pairs)
+        aus, left, right = self._assemble(intensities)
         quality = assess(face, image)
         height, width = image.shape[:2]
-        trust, _, _ = assemble(site_confidences(face, quality, self._sites, width, height), self.aus, self._pairs)
+        trust, _, _ = self._assemble(site_confidences(face, quality, self._sites, width, height))
         maps = None
         if outputs.heatmaps is not None:
             maps = {site.name: outputs.heatmaps[index, channel] for channel, site in enumerate(self._sites)}

@@ -218,13 +218,28 @@ class Intensities:
         return self.aus[au]
 
 
-def assemble(
-    intensities: npt.NDArray[np.float32], aus: Sequence[str], sites: Sequence[tuple[str, str]]
-) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
-    """AUs, their left and their right values from site values `[S]`; sites are pairs of AU and side."""
-    by_au: dict[str, list[float]] = {au: [] for au in aus}
-    sides: dict[str, dict[str, float]] = {"left": {}, "right": {}, "centre": {}}
-    for (au, side), value in zip(sites, intensities.tolist(), strict=True):
-        by_au[au].append(value)
-        sides[side][au] = value
-    return {au: sum(values) / len(values) for au, values in by_au.items()}, sides["left"], sides["right"]
+class Assembler:
+    """Site values to AUs and their sides, for one network; what can be worked out beforehand is."""
+
+    def __init__(self, aus: Sequence[str], sites: Sequence[tuple[str, str]]) -> None:
+        """Take the AUs in the order of the results, and the sites as pairs of AU and side in that of the network."""
+        self._aus = tuple(aus)
+        owners = np.array([[au == owner for owner, _ in sites] for au in aus], np.float64)
+        self._means = np.ascontiguousarray((owners / owners.sum(1, keepdims=True)).T)
+        self._sides = [
+            (tuple(au for au, at in sites if at == side), [place for place, (_, at) in enumerate(sites) if at == side])
+            for side in ("left", "right")
+        ]
+
+    def __call__(self, values: npt.NDArray[np.float32]) -> tuple[dict[str, float], dict[str, float], dict[str, float]]:
+        """AUs, their left and their right values from site values `[S]`; an AU is the mean of its sites.
+
+        Raises:
+            ValueError: another number of sites.
+        """
+        aus = dict(zip(self._aus, (values @ self._means).tolist(), strict=True))
+        plain = values.tolist()
+        left, right = (
+            {au: plain[place] for au, place in zip(names, places, strict=True)} for names, places in self._sides
+        )
+        return aus, left, right

@@ -6,7 +6,7 @@ import numpy as np
 
 from dsrfau_edge.action_units import sites_of
 from dsrfau_edge.face.quality import Quality
-from dsrfau_edge.results import Face, FrameResult, assemble
+from dsrfau_edge.results import Assembler, Face, FrameResult
 
 AUS = ("AU04", "AU12", "AU25")
 SITES = sites_of(AUS)
@@ -17,7 +17,7 @@ VALUES = (0.2, 0.6, 3.0, 2.0, 4.75)
 def make_face(number=0, values=VALUES, *, heatmaps=False, flags=(), box=(20.0, 30.0, 120.0, 140.0)):
     """A face with three AUs, 32 x 32 crop, 8 x 8 heatmaps."""
     pairs = [(site.au, site.side) for site in SITES]
-    aus, left, right = assemble(np.array(values, np.float32), AUS, pairs)
+    aus, left, right = Assembler(AUS, pairs)(np.array(values, np.float32))
     maps = None
     if heatmaps:
         maps = {site.name: np.zeros((8, 8), np.float32) for site in SITES}

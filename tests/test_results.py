@@ -10,7 +10,7 @@ import pytest
 from faces import AUS, make_face, make_result
 
 from dsrfau_edge.errors import UsageError
-from dsrfau_edge.results import assemble, csv_header, csv_rows, openface_header, openface_rows
+from dsrfau_edge.results import Assembler, csv_header, csv_rows, openface_header, openface_rows
 
 SIDED = ("AU04", "AU12")
 
@@ -104,5 +104,5 @@ def test_openface_columns():
 
 
 def test_assemble_refuses_a_wrong_number_of_sites():
-    with pytest.raises(ValueError, match="zip"):
-        assemble(np.zeros(3, np.float32), ["AU12"], [("AU12", "left"), ("AU12", "right")])
+    with pytest.raises(ValueError, match="mismatch"):
+        Assembler(["AU12"], [("AU12", "left"), ("AU12", "right")])(np.zeros(3, np.float32))
