@@ -43,6 +43,9 @@ def _names(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -
 )
 @click.option("--runtime", help="Runtime to use, or torch for a checkpoint's own network; the best one by default.")
 @click.option("--device", help="Device of the runtime, such as cpu or cuda:0.")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="fp32 evaluates an int8 bundle's portable graph."
+)
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of one inference.")
 @click.option("--limit", type=click.IntRange(min=1), help="Read no more than so many samples of each folder.")
 @click.option(

@@ -19,6 +19,7 @@ from .common import Progress, note, text_output
 from .formats import FORMATS
 
 if TYPE_CHECKING:
+    from dsrfau_edge.manifest import Precision
     from dsrfau_edge.predictor import Predictor
     from dsrfau_edge.stream import Frame, Source
 
@@ -35,6 +36,14 @@ _PATH = click.Path(path_type=Path)
 @click.option("--runtime", metavar="NAME", help="onnxruntime, openvino, tensorrt, ...; the best one here by default.")
 @click.option("--device", metavar="NAME", help="What the runtime computes on, such as cpu or cuda:0.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of one inference.")
+@click.option(
+    "--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="fp32 runs an int8 bundle's portable graph."
+)
+@click.option(
+    "--native-precision/--model-precision",
+    default=None,
+    help="Let the device compute in its own precision (bf16, tf32), or never; by default as remembered.",
+)
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default="table", show_default=True, help="How results are written."
 )
@@ -58,6 +67,8 @@ def command(
     runtime: str | None,
     device: str | None,
     threads: int | None,
+    precision: Precision | None,
+    native_precision: bool | None,
     form: str,
     as_json: bool,
     output: Path | None,
@@ -91,6 +102,7 @@ def command(
             report.failed(error)
     form = "jsonl" if as_json else form
     _check(form, output, sources, opened)
+    progress = Progress(wanted=True)
     with Predictor(
         bundle,
         runtime=runtime,
@@ -99,8 +111,12 @@ def command(
         max_faces=max_faces,
         heatmaps=draw is not None,
         detector_range=detector_range,  # type: ignore[arg-type]  # click has checked the choice
+        precision=precision,
+        native_precision=native_precision,
+        progress=progress.share,
     ) as predictor:
-        _log.info("%s in %s", predictor.bundle.path, predictor.selection.runtime.name)
+        progress.clear()
+        _log.info("%s in %s", predictor.bundle.path, predictor.selection)
         job = _Job(predictor, tuple(wanted or predictor.aus), every)
         job.run(opened, form, output, draw, report)
     report.end()

@@ -34,6 +34,7 @@ class Request:
     protocols: tuple[str, ...] = ()
     runtime: str | None = None
     device: str | None = None
+    precision: str | None = None
     threads: int | None = None
     limit: int | None = None
     bootstrap: int = 1000
@@ -109,7 +110,9 @@ def evaluate_models(request: Request, progress: Callable[[int], Progress] | None
 def _run(
     request: Request, subject: Subject, data: PreparedData, positions: Indices, protocol: str | None, step: Progress
 ) -> tuple[Ran, Mapping[str, npt.NDArray[np.float32]]]:
-    opened = open_session(subject, request.runtime, request.device, threads=request.threads)
+    opened = open_session(
+        subject, request.runtime, request.device, precision=request.precision, threads=request.threads
+    )
     try:
         view = predict_views(opened.session, data, positions, alterations(request.nuisances, request.seed), step)
     finally:

@@ -117,7 +117,14 @@ def _maps(found: Evaluation, numbers: Sequence[int]) -> dict[int, npt.NDArray[np
         if not mine:
             continue
         columns = [ran.subject.sites.index(site) for site in pooled.common.sites]
-        opened = open_session(ran.subject, request.runtime, request.device, threads=request.threads, heatmaps=True)
+        opened = open_session(
+            ran.subject,
+            request.runtime,
+            request.device,
+            precision=request.precision,
+            threads=request.threads,
+            heatmaps=True,
+        )
         try:
             found_maps = opened.session.infer(np.stack([pooled.crop(number) for number in mine])).heatmaps
         finally:

@@ -93,6 +93,7 @@ def open_session(
     runtime: str | None = None,
     device: str | None = None,
     *,
+    precision: str | None = None,
     threads: int | None = None,
     heatmaps: bool = False,
 ) -> Opened:
@@ -102,6 +103,7 @@ def open_session(
         subject: what to load.
         runtime: its name, such as `torch` for a checkpoint's own network; the best one here by default.
         device: the runtime's device.
+        precision: the bundle's own, or `fp32` for its portable graph.
         threads: CPU threads of one inference.
         heatmaps: return heatmaps too.
 
@@ -110,6 +112,6 @@ def open_session(
         RuntimeUnavailable: it cannot be used here.
         BundleError: it cannot read the model.
     """
-    choice = choose(subject.model, runtime, device)
+    choice = choose(subject.model, runtime, device, precision=precision)
     session = choice.load(device, SessionOptions(threads=threads, heatmaps=heatmaps))
     return Opened(session, choice.runtime.name, choice.model.precision)
