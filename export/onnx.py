@@ -72,7 +72,7 @@ def prepare(model: Any) -> Any:
     import onnx
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _quiet():
         source, result = Path(folder, "source.onnx"), Path(folder, "result.onnx")
         onnx.save_model(model, source)
         try:
@@ -170,12 +170,17 @@ class _Reader:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """ONNX Runtime's quantizer prints its progress and writes advice for its own users to the root logger."""
-    root = logging.getLogger()
+    """ONNX Runtime's quantizer prints its progress and writes advice for its own users to the root logger.
+
+    Where that logger has no handler, the first such line would give it one, which then repeats our own lines.
+    """
+    root, handler = logging.getLogger(), logging.NullHandler()
     level = root.level
     root.setLevel(logging.ERROR)
+    root.addHandler(handler)
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     finally:
+        root.removeHandler(handler)
         root.setLevel(level)

@@ -238,6 +238,19 @@ def test_few_crops_warn_only_where_they_matter(
     assert "Only 10 calibration crops" in caplog.text
 
 
+def test_each_line_is_said_once(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    """In a process without handlers, in which ONNX Runtime's quantizer would set one up that repeats ours."""
+    import subprocess
+    import sys
+
+    program = "import sys; from dsrfau_edge.cli.main import run; run('export', 'dsrfau-export', sys.argv[1:])"
+    arguments = [str(tiny_checkpoint), "--int8", "--calib-count", "120", "--sensitivity", "-v", "-o", str(tmp_path)]
+    result = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == len(set(lines)) > 1
+    assert "examining layers" in result.stderr
+
+
 def test_no_training_framework_is_loaded() -> None:
     import subprocess
     import sys
