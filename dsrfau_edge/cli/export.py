@@ -147,7 +147,7 @@ def command(
         precision=_precision(precision, fp16=fp16, int8=int8),
         batch=_batch(batch, dynamic=dynamic_batch),
         verify=not no_verify,
-        target_options={name: value for name, value in given.items() if value not in (None, False)},
+        target_options={name: value for name, value in given.items() if value is not None and value is not False},
         **options,
     )
     _run(source, targets, output, made, as_json=as_json)
