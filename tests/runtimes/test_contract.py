@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 from dsrfau_edge.bundle import Bundle
 from dsrfau_edge.errors import DsrfauError, InputError, RuntimeUnavailable, UsageError
-from dsrfau_edge.runtimes.base import ModelFiles, Runtime, Session, SessionOptions
+from dsrfau_edge.runtimes.base import ModelFiles, Outputs, Runtime, Session, SessionOptions
 from dsrfau_edge.runtimes.registry import runtimes
 
 TOLERANCE = 1e-3
@@ -83,11 +84,54 @@ class TestContract:
     def test_threads_share_a_session(
         self, runtime: Runtime, files: ModelFiles, tiny_crops: Any, reference: Any
     ) -> None:
+        session = runtime.load(files, options=SessionOptions(threads=1, heatmaps=True))
+
+        def call(turn: int) -> tuple[int, int, Outputs]:
+            start, count = turn % 8, 1 + turn % 5
+            return start, count, session.infer(tiny_crops[start : start + count])
+
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(call, range(8 * 50)))
+        assert len(found) == 400
+        for start, count, outputs in found:
+            stop = min(start + count, 8)
+            np.testing.assert_allclose(outputs.intensities, reference[0][start:stop], atol=TOLERANCE)
+            np.testing.assert_allclose(outputs.heatmaps, reference[1][start:stop], atol=TOLERANCE)
+
+    def test_closing_while_threads_compute_ends_them_cleanly(
+        self, runtime: Runtime, files: ModelFiles, tiny_crops: Any, reference: Any
+    ) -> None:
         session = runtime.load(files, options=SessionOptions(threads=1))
+        begun = threading.Barrier(5)
+
+        def work(index: int) -> str:
+            begun.wait()
+            for _ in range(100_000):
+                try:
+                    found = session.infer(tiny_crops[index : index + 1]).intensities
+                except RuntimeUnavailable as error:
+                    return str(error)
+                np.testing.assert_allclose(found[0], reference[0][index], atol=TOLERANCE)
+            return "it was never closed"
+
         with ThreadPoolExecutor(4) as pool:
-            found = list(pool.map(lambda index: session.infer(tiny_crops[index : index + 1]), [*range(8)] * 5))
-        for position, outputs in enumerate(found):
-            np.testing.assert_allclose(outputs.intensities[0], reference[0][position % 8], atol=TOLERANCE)
+            working = [pool.submit(work, index) for index in range(4)]
+            begun.wait()
+            session.infer(tiny_crops)  # so that the others are under way
+            session.close()
+            assert ["is closed" in future.result() for future in working] == [True] * 4
+
+    def test_info_says_what_it_runs_on(self, runtime: Runtime, files: ModelFiles, tiny_crops: Any) -> None:
+        session = runtime.load(files, options=SessionOptions(threads=1))
+        before = session.infer(tiny_crops).intensities
+        info = session.info
+        assert info.runtime == runtime.name
+        assert info.version == runtime.availability().version
+        assert info.device
+        assert info.precision in ("fp32", "tf32", "bf16", "fp16", "int8")
+        assert info.precision == max(info.layers, key=lambda name: info.layers[name])
+        np.testing.assert_array_equal(session.infer(tiny_crops).intensities, before)
+        session.close()
 
     def test_earlier_results_are_not_overwritten(self, runtime: Runtime, files: ModelFiles, tiny_crops: Any) -> None:
         session = runtime.load(files)

@@ -93,7 +93,7 @@ def test_one_flipped_byte_is_noticed(saved, tmp_path, name):
     content = bytearray((copy / name).read_bytes())
     content[len(content) // 2] ^= 1
     (copy / name).write_bytes(content)
-    with pytest.raises(DataError, match="changed or damaged"):
+    with pytest.raises(DataError, match="does not match its checksum"):
         read_checkpoint(copy)
     (copy / name).unlink()
     with pytest.raises(DataError, match="is missing"):

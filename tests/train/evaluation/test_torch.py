@@ -5,9 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
+from endurance import BOUND, growth
 
 torch = pytest.importorskip("torch", reason="torch is in the train extra")
 pytest.importorskip("onnxscript", reason="a checkpoint's graph is made with the train extra")
@@ -168,3 +170,13 @@ def test_without_torch_it_says_what_to_install(files, monkeypatch):
     assert not availability.ok
     assert "torch, safetensors" in availability.reason
     assert "dsrfau-edge[train]" in availability.fix
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="open files and memory are read from /proc")
+def test_a_thousand_sessions_leave_nothing(checkpoint, tmp_path):
+    kept = growth(checkpoint, "torch", tmp_path)
+    assert kept.files <= 0
+    assert kept.threads <= 0
+    assert kept.memory < BOUND
