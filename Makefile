@@ -68,8 +68,8 @@ student: $(VENV)/.full
 		$(if $(ASSETS),--assets "$(ASSETS)")
 	$(BIN)/dsrfau-train all --data runs/faces -o runs/s --recipe dsrfau-s
 	$(BIN)/dsrfau-train student --data runs/faces -o runs/nano --recipe dsrfau-nano --teacher runs/s/teacher --init runs/s/student
-	$(BIN)/dsrfau-export runs/s/student --target onnx --precision fp32 --dynamic-batch -o runs/dsrfau-s.dsrfau --overwrite
-	$(BIN)/dsrfau-export runs/nano/student --target onnx --precision fp32 --dynamic-batch -o runs/dsrfau-nano.dsrfau --overwrite
+	$(BIN)/dsrfau-export runs/s/student --target onnx --int8 --dynamic-batch --gate-data runs/faces --max-drop 0.02 -o runs/dsrfau-s.dsrfau --overwrite
+	$(BIN)/dsrfau-export runs/nano/student --target onnx --int8 --dynamic-batch --gate-data runs/faces --max-drop 0.02 -o runs/dsrfau-nano.dsrfau --overwrite
 
 clean:
 	rm -rf $(VENV) .typecheck $(OUT) build dist *.egg-info

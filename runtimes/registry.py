@@ -6,10 +6,11 @@ import importlib
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 
 from ..errors import RuntimeUnavailable, UsageError
-from .base import Availability, Format, ModelFiles, Runtime, Session, SessionOptions
+from .base import ModelFiles, Runtime, Session, SessionOptions
+from .foreign import load_foreign
 from .measured import recall
 
 _log = logging.getLogger(__name__)
@@ -87,24 +88,6 @@ class Selection:
         return "\n".join([*lines, *(f"  not {name}: {reason} ({fix})" for name, reason, fix in self.rejected)])
 
 
-class _Broken:
-    """Stands for a third party's runtime that cannot be imported."""
-
-    formats: tuple[Format, ...] = ()
-
-    def __init__(self, point: EntryPoint, error: Exception) -> None:
-        self.name = point.name
-        self._reason = f"{point.value} cannot be loaded: {error}"
-
-    def availability(self, device: str | None = None) -> Availability:
-        del device
-        return Availability(ok=False, reason=self._reason, fix="Reinstall or remove the package that registers it.")
-
-    def load(self, model: ModelFiles, device: str | None = None, options: SessionOptions | None = None) -> Session:
-        del model, device, options
-        raise RuntimeUnavailable(f"{self._reason}. Reinstall or remove the package that registers it.")
-
-
 def runtimes() -> dict[str, Runtime]:
     """Every runtime by name: ours, then those that other packages register under the entry points' group.
 
@@ -114,12 +97,8 @@ def runtimes() -> dict[str, Runtime]:
     for name, (module, attribute) in _BUILT_IN.items():
         found[name] = getattr(importlib.import_module(f".{module}", __package__), attribute)()
     for point in entry_points(group=ENTRY_POINTS):
-        if point.name in found:
-            continue
-        try:
-            found[point.name] = point.load()()
-        except Exception as error:  # whatever a third party's import does must not stop ours
-            found[point.name] = _Broken(point, error)
+        if point.name not in found:
+            found[point.name] = load_foreign(point)
     return found
 
 
@@ -161,7 +140,8 @@ def choose(
         elif not getattr(runtime, "portable", True):
             refused.append(Rejected(runtime.name, _FOR_DEVELOPMENT, f"--runtime {runtime.name}"))
         else:
-            reason = "the first that can be used here" if refused else "the first in order"
+            native = as_it_is.format in runtime.formats
+            reason = "the first here that reads it" if native else "no runtime here reads the bundle's own model"
             rest = tuple(ordered[place + 1 :])
             return _selection(runtime, as_it_is, reason, refused, rest, device, portable=as_it_is is not model)
     why = "\n".join(f"  {name}: {reason} {fix}" for name, reason, fix in refused)

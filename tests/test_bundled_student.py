@@ -55,8 +55,8 @@ def test_runtimes_agree_in_fp32(student):
     crops = bundle.read_calibration()[:16]
     found = {}
     for name, runtime in runtimes().items():
-        if runtime.availability(None).ok:
-            session = choose(bundle.model_files(), name).load(None, SessionOptions())
+        if runtime.availability(None).ok and getattr(runtime, "portable", True):
+            session = choose(bundle.model_files(), name, precision="fp32").load(None, SessionOptions())
             found[name] = session.infer(crops).intensities
             session.close()
     if len(found) < 2:
@@ -65,6 +65,26 @@ def test_runtimes_agree_in_fp32(student):
     assert reference.std() > 0.3
     for name, intensities in found.items():
         assert np.abs(intensities - reference).max() <= 1e-3, name
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+def test_int8_is_the_default_and_costs_what_the_manifest_says(student):
+    bundle = Bundle.open(student)
+    manifest = bundle.manifest
+    assert (manifest.target, manifest.precision, manifest.batch) == ("onnx", "int8", "dynamic")
+    assert all(au["fp32"] - au["converted"] <= 0.02 for au in manifest.gate["aus"].values())
+    assert set(manifest.gate["aus"]) == set(ALL_AUS)
+    crops = bundle.read_calibration()[4::5]
+    with Predictor(student) as default, Predictor(student, precision="fp32") as exact:
+        assert exact.selection.portable
+        assert not default.selection.portable
+        found, expected = (
+            np.array([list(one.aus.values()) for one in predictor.predict_crops(crops)])
+            for predictor in (default, exact)
+        )
+    difference = np.abs(found - expected)
+    assert 0 < difference.mean() < 0.05
+    assert difference.mean() == pytest.approx(manifest.parity["mean"], abs=0.01)
 
 
 @pytest.mark.parametrize("name", STUDENTS)

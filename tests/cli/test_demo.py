@@ -22,7 +22,7 @@ def test_it_does_the_whole_job(tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "portrait.jpg")).shape[1] > 512  # the panel of bars stands beside the picture
     table = result.output[result.output.index("== 3.") :]
     for target in ("onnx", "openvino", "tensorrt"):
-        manifest = Bundle.open(tmp_path / f"student-{target}-int8.dsrfau").manifest
+        manifest = Bundle.open(tmp_path / f"dsrfau-s-{target}-int8.dsrfau").manifest
         assert (manifest.target, manifest.precision) == (target, "int8")
         assert f"{target:<10} int8" in table
 
