@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dsrfau_edge import __version__
-from dsrfau_edge.errors import BundleError, DsrfauError, RuntimeUnavailable
+from dsrfau_edge.errors import DsrfauError
 
-#: CPU features that decide how fast int8 and bf16 are, by the name that Linux gives them.
-_FEATURES = (
-    "sse4_1",
-    "avx2",
-    "avx_vnni",
-    "avx512f",
-    "avx512_vnni",
-    "avx512_bf16",
-    "amx_int8",
-    "asimddp",
-    "i8mm",
-    "sve",
-)
+if TYPE_CHECKING:
+    from dsrfau_edge.bench.host import Host
+    from dsrfau_edge.runtimes.base import Runtime
+
+_EPILOG = "Exit codes: 0 a runtime would run the bundle · 3 none can · 5 the bundle cannot be read."
 
 
-@click.command(name="doctor", context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(name="doctor", epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--bundle", type=click.Path(path_type=Path), help="Choose for this bundle; the bundled student by default."
 )
@@ -37,106 +28,72 @@ _FEATURES = (
 def command(*, bundle: Path | None, as_json: bool) -> None:
     """Examine this device: its processors, its runtimes, and which of them would run a bundle.
 
-    Ends with exit code 3 if no runtime can run the bundle, and 5 if the bundle cannot be read.
+    The report always comes, whatever is broken: what does not answer within half a minute is reported as that.
     """
-    report: dict[str, Any] = {
-        "version": __version__,
-        "device": _device(),
-        "gpu": _gpu(),
-        "runtimes": _runtimes(),
-        "opencv": _opencv(),
-    }
-    choice, error = _choice(bundle)
-    report["bundle"] = choice
-    if as_json:
-        click.echo(json.dumps(report, indent=1))
-    else:
-        click.echo("\n".join(_lines(report)))
+    report, error = examine(_host(), bundle)
+    click.echo(json.dumps(report, indent=1) if as_json else "\n".join(_lines(report)))
     if error is not None:
         raise error
 
 
-def _device() -> dict[str, Any]:
-    return {
-        "system": f"{platform.system()} {platform.release()}",
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "cpu": _cpu_name(),
-        "cores": _cores(),
-        "features": _features(),
-        "jetson": _jetson(),
-    }
+def _host() -> Host:
+    """Where to look; tests put their own machines here."""
+    from dsrfau_edge.bench.host import Host
+
+    return Host()
 
 
-def _cores() -> int:
-    """Cores that this process may use, which a container can limit."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _cpuinfo() -> dict[str, str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return {}
-    pairs = (line.split(":", 1) for line in lines if ":" in line)
-    return {key.strip().lower(): value.strip() for key, value in pairs}
-
-
-def _cpu_name() -> str:
-    return _cpuinfo().get("model name") or platform.processor() or platform.machine()
-
-
-def _features() -> list[str]:
-    info = _cpuinfo()
-    present = set((info.get("flags") or info.get("features") or "").split())
-    return [name for name in _FEATURES if name in present]
-
-
-def _jetson() -> str | None:
-    """Release of Jetson Linux (L4T), or None on other devices."""
-    try:
-        return Path("/etc/nv_tegra_release").read_text(encoding="utf-8", errors="replace").splitlines()[0].strip("# ")
-    except (OSError, IndexError):
-        return None
-
-
-def _gpu() -> dict[str, Any]:
-    from dsrfau_edge.runtimes.cuda_driver import driver
-
-    found = driver()
-    return {
-        "ok": found.ok,
-        "cuda": found.cuda,
-        "reason": found.reason,
-        "fix": found.fix,
-        "gpus": [
-            {"name": gpu.name, "compute_capability": gpu.capability, "memory_bytes": gpu.memory} for gpu in found.gpus
-        ],
-    }
-
-
-def _runtimes() -> dict[str, dict[str, Any]]:
+def examine(host: Host, bundle: Path | None = None) -> tuple[dict[str, Any], DsrfauError | None]:
+    """Everything, ready for JSON, and why no runtime was chosen."""
+    from dsrfau_edge.bench.devices import devices, within
+    from dsrfau_edge.bench.environment import environment
+    from dsrfau_edge.bench.hints import hints
+    from dsrfau_edge.bench.host import state
+    from dsrfau_edge.runtimes import cuda_driver
     from dsrfau_edge.runtimes.registry import runtimes
 
-    report = {}
-    for name, runtime in runtimes().items():
-        found = runtime.availability()
-        report[name] = {"ok": found.ok, "version": found.version, "reason": found.reason, "fix": found.fix}
-    return report
+    around, now = environment(host, cuda_driver.driver), state(host)
+    nothing: dict[str, Runtime] = {}
+    known = within(runtimes, lambda why: nothing)
+    asked = {name: _runtime(runtime) for name, runtime in known.items()}
+    for name, one in asked.items():
+        one["devices"] = devices(known[name]) if one["ok"] else []
+    report: dict[str, Any] = {
+        "version": __version__,
+        "python": sys.executable,
+        "device": {**around, **now},
+        "runtimes": asked,
+        "opencv": within(_opencv, lambda why: {"ok": False, "reason": why, "fix": _OPENCV_FIX}),
+    }
+    found = {name: one["devices"] for name, one in asked.items() if one["ok"]}
+    report["hints"] = [{"problem": one.problem, "fix": one.fix} for one in hints(around, now, found, host)]
+    report["bundle"], error = _choice(bundle)
+    return report, error
+
+
+def _runtime(runtime: Runtime) -> dict[str, Any]:
+    from dsrfau_edge.bench.devices import availability
+
+    found = availability(runtime)
+    return {"ok": found.ok, "version": found.version, "reason": found.reason, "fix": found.fix}
+
+
+_OPENCV_FIX = "Install it: pip install opencv-python"
+_LIBRARIES = (
+    "Debian, Ubuntu: sudo apt-get install libgl1 libglib2.0-0; or the OpenCV that needs none: pip uninstall "
+    "opencv-python, then pip install opencv-python-headless"
+)
 
 
 def _opencv() -> dict[str, Any]:
     try:
         import cv2
     except ImportError as error:
-        return {"ok": False, "reason": str(error), "fix": "Install it: pip install opencv-python."}
-    build = cv2.getBuildInformation()
+        return {"ok": False, "reason": str(error), "fix": _LIBRARIES if ".so" in str(error) else _OPENCV_FIX}
     kept = {"FFMPEG": "ffmpeg", "GStreamer": "gstreamer", "v4l/v4l2": "v4l"}
     video = {
         name: line.split(":", 1)[1].strip()
-        for line in build.splitlines()
+        for line in cv2.getBuildInformation().splitlines()
         for key, name in kept.items()
         if line.strip().startswith(f"{key}:")
     }
@@ -144,55 +101,91 @@ def _opencv() -> dict[str, Any]:
 
 
 def _choice(path: Path | None) -> tuple[dict[str, Any], DsrfauError | None]:
-    from dsrfau_edge.bundle import Bundle, default_bundle
-    from dsrfau_edge.runtimes.registry import choose
+    """What would run the bundle, and why not the others; the error where nothing would."""
+    from dsrfau_edge.bench.devices import within
+    from dsrfau_edge.bundle import default_bundle
 
     folder = path or default_bundle()
-    report: dict[str, Any] = {"path": str(folder)}
+    about: dict[str, Any] = {"path": str(folder)}
+
+    def otherwise(why: str) -> tuple[dict[str, Any], DsrfauError | None]:
+        error = DsrfauError(f"The choice for {folder} cannot be made: {why}. Name a runtime with --runtime.")
+        return {**about, "runtime": None, "reason": str(error)}, error
+
+    return within(lambda: _chosen(folder, about), otherwise, seconds=_CHOICE_SECONDS)
+
+
+_CHOICE_SECONDS = 120.0
+
+
+def _chosen(folder: Path, about: dict[str, Any]) -> tuple[dict[str, Any], DsrfauError | None]:
+    from dsrfau_edge.bundle import Bundle
+    from dsrfau_edge.runtimes.registry import choose
+
     try:
         bundle = Bundle.open(folder)
-        report |= {"target": bundle.manifest.target, "precision": bundle.manifest.precision}
+        about = {**about, "target": bundle.manifest.target, "precision": bundle.manifest.precision}
         choice = choose(bundle.model_files())
-    except (BundleError, RuntimeUnavailable) as error:
-        return {**report, "runtime": None, "reason": str(error)}, error
-    report |= {
+    except DsrfauError as error:
+        return {**about, "runtime": None, "reason": str(error)}, error
+    told = {
         "runtime": choice.runtime.name,
         "portable": choice.portable,
+        "native": choice.native,
+        "reason": choice.reason,
         "rejected": [{"name": name, "reason": reason, "fix": fix} for name, reason, fix in choice.rejected],
     }
-    return report, None
+    return {**about, **told}, None
 
 
-def _lines(report: dict[str, Any]) -> list[str]:
+def _lines(report: Mapping[str, Any]) -> list[str]:
+    from dsrfau_edge.bench.environment import summary
+
     device = report["device"]
-    lines = [
-        f"dsrfau-edge {report['version']}, Python {device['python']} ({sys.executable})",
-        f"{device['system']} on {device['machine']}: {device['cpu']}, {device['cores']} cores",
-        f"CPU features: {', '.join(device['features']) or 'none of those that matter are known'}",
-    ]
-    if device["jetson"]:
-        lines.append(f"Jetson: {device['jetson']}")
-    for gpu in report["gpu"]["gpus"]:
-        memory = gpu["memory_bytes"] / (1 << 30)
-        lines.append(f"GPU: {gpu['name']}, compute capability {gpu['compute_capability']}, {memory:.1f} GiB")
-    if not report["gpu"]["ok"]:
-        lines.append(f"GPU: none. {report['gpu']['reason']}")
-    opencv = report["opencv"]
-    if opencv["ok"]:
-        video = ", ".join(f"{name} {state}" for name, state in opencv["video"].items())
-        lines.append(f"OpenCV {opencv['version']}, {opencv['threads']} threads; video: {video or 'unknown'}")
-    else:
-        lines.append(f"OpenCV: {opencv['reason']}. {opencv['fix']}")
-    lines += ["", "Runtimes"]
+    lines = [*summary(device), f"This Python: {report['python']}", *_limits(device), *_now(device)]
+    if not device["gpus"]:
+        lines.append(f"NVIDIA GPU: none. {device['gpu_reason']}")
+    for title, names in (("Graphics", device["graphics"]), ("Neural processors", device["neural"])):
+        lines += [f"{title}: {', '.join(names)}"] if names else []
+    lines += ["", _opencv_line(report["opencv"]), "", "Runtimes"]
     for name, found in report["runtimes"].items():
-        state = "ok" if found["ok"] else f"no. {found['reason']} {found['fix']}"
+        on = f" on {', '.join(found['devices'])}" if found["devices"] else ""
+        state = f"ok{on}" if found["ok"] else f"no. {found['reason']} {found['fix']}"
         lines.append(f"  {name} {found['version']}: {state}".replace(" :", ":"))
+    if report["hints"]:
+        lines += ["", "What could be better", *(f"  {one['problem']} {one['fix']}" for one in report["hints"])]
     return [*lines, "", *_choice_lines(report["bundle"])]
 
 
-def _choice_lines(bundle: dict[str, Any]) -> list[str]:
+def _limits(device: Mapping[str, Any]) -> list[str]:
+    told = []
+    if device["cpu_limit"] is not None:
+        told.append(f"{device['cpu_limit']:g} processors' worth of {device['allowed_cores']} cores")
+    if device["memory_limit_bytes"] is not None:
+        told.append(f"{device['memory_limit_bytes'] / (1 << 30):.1f} GiB of memory")
+    return [f"Limits of the container or control group: {', '.join(told)}"] if told else []
+
+
+def _now(device: Mapping[str, Any]) -> list[str]:
+    told = [] if device["load_average"] is None else [f"load average {device['load_average']:g}"]
+    told += [f"{name} {degrees:g} °C" for name, degrees in device["temperatures"].items()]
+    if device["mhz"]:
+        told.append(f"{min(device['mhz'])} to {max(device['mhz'])} MHz")
+    return [f"Now: {', '.join(told)}"] if told else []
+
+
+def _opencv_line(opencv: Mapping[str, Any]) -> str:
+    if not opencv["ok"]:
+        return f"OpenCV: {opencv['reason']}. {opencv['fix']}"
+    video = ", ".join(f"{name} {state}" for name, state in opencv["video"].items())
+    return f"OpenCV {opencv['version']}, {opencv['threads']} threads; video: {video or 'unknown'}"
+
+
+def _choice_lines(bundle: Mapping[str, Any]) -> list[str]:
     if bundle["runtime"] is None:
-        return [f"Bundle {bundle['path']}: none chosen. See the message below."]
+        return [f"Bundle {bundle['path']}: none chosen. {bundle['reason']}"]
     used = "its portable fp32 graph" if bundle["portable"] else f"{bundle['target']} {bundle['precision']}"
-    lines = [f"Bundle {bundle['path']}", f"  would run in {bundle['runtime']} ({used})"]
-    return lines + [f"  not in {item['name']}: {item['reason']} ({item['fix']})" for item in bundle["rejected"]]
+    native = ", in the device's own precision" if bundle["native"] else ""
+    lines = [f"Bundle {bundle['path']}", f"  would run in {bundle['runtime']} ({used}{native}): {bundle['reason']}"]
+    lines += [f"  not in {item['name']}: {item['reason']} ({item['fix']})" for item in bundle["rejected"]]
+    return [*lines, "Next: dsrfau-bench measures all of them here; with --remember the fastest is chosen from then on"]
