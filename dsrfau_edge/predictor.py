@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args
@@ -144,14 +145,15 @@ class Predictor:
         if not faces:
             return []
         with self._stage("infer"):
-            outputs = self.infer(np.stack([face.crop for face in faces]))
+            outputs = self._open.infer(np.stack([face.crop for face in faces]))
         with self._stage("assemble"):
-            return [self._face(face, index, outputs, image) for index, face in enumerate(faces)]
+            rows = self._rows(outputs, len(faces))
+            return [self._face(face, index, outputs, rows[index], image) for index, face in enumerate(faces)]
 
     def infer(self, crops: Any) -> Outputs:
         """Site intensities of faces that are aligned already: crops uint8 `[N, size, size, 3]` in BGR."""
         outputs = self._open.infer(crops)
-        self._check(outputs, len(crops))
+        self._rows(outputs, len(crops))
         return outputs
 
     def predict_crops(self, crops: Any) -> list[Intensities]:
@@ -164,15 +166,13 @@ class Predictor:
             UsageError: another type or number of axes; or the predictor is closed.
             InputError: no crops, or crops of another size.
         """
-        values = np.clip(self.infer(crops).intensities, 0, MAX_INTENSITY)
-        return [Intensities(*self._assemble(row)) for row in values]
+        return [Intensities(*self._assemble(row)) for row in self._rows(self._open.infer(crops), len(crops))]
 
-    def _face(self, face: AlignedFace, index: int, outputs: Outputs, image: Image) -> Face:
-        intensities = np.clip(outputs.intensities[index], 0, MAX_INTENSITY)
+    def _face(self, face: AlignedFace, index: int, outputs: Outputs, intensities: list[float], image: Image) -> Face:
         aus, left, right = self._assemble(intensities)
         quality = assess(face, image)
         height, width = image.shape[:2]
-        trust, _, _ = self._assemble(site_confidences(face, quality, self._sites, width, height))
+        trust, _, _ = self._assemble(site_confidences(face, quality, self._sites, width, height).tolist())
         maps = None
         if outputs.heatmaps is not None:
             maps = {site.name: outputs.heatmaps[index, channel] for channel, site in enumerate(self._sites)}
@@ -191,14 +191,24 @@ class Predictor:
             heatmaps=maps,
         )
 
-    def _check(self, outputs: Outputs, count: int) -> None:
-        """Refuse to pass on what is no intensity: a wrong number is worse than none."""
+    def _rows(self, outputs: Outputs, count: int) -> list[list[float]]:
+        """Site intensities of each face as plain numbers on the scale; see `Assembler` for why.
+
+        Raises:
+            BundleError: they are no intensities; a wrong number is worse than none.
+        """
         shape = outputs.intensities.shape
-        if shape != (count, len(self._sites)) or not np.isfinite(outputs.intensities).all():
+        rows: list[list[float]] = outputs.intensities.tolist() if shape == (count, len(self._sites)) else []
+        # A sum is finite where all of its parts are.
+        if not rows or not all(math.isfinite(sum(row)) for row in rows):
             raise BundleError(
                 f"The model of {self._bundle.path} gave {list(shape)} values, not all of them numbers, for {count} "
                 f"faces of {len(self._sites)} sites. Export the bundle again, or try another --runtime."
             )
+        return [
+            row if min(row) >= 0 and max(row) <= MAX_INTENSITY else [min(max(v, 0.0), MAX_INTENSITY) for v in row]
+            for row in rows
+        ]
 
     def close(self) -> None:
         """Free the model. Calling it again does nothing."""

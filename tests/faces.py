@@ -17,7 +17,7 @@ VALUES = (0.2, 0.6, 3.0, 2.0, 4.75)
 def make_face(number=0, values=VALUES, *, heatmaps=False, flags=(), box=(20.0, 30.0, 120.0, 140.0)):
     """A face with three AUs, 32 x 32 crop, 8 x 8 heatmaps."""
     pairs = [(site.au, site.side) for site in SITES]
-    aus, left, right = Assembler(AUS, pairs)(np.array(values, np.float32))
+    aus, left, right = Assembler(AUS, pairs)(list(values))
     maps = None
     if heatmaps:
         maps = {site.name: np.zeros((8, 8), np.float32) for site in SITES}

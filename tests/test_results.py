@@ -104,5 +104,5 @@ def test_openface_columns():
 
 
 def test_assemble_refuses_a_wrong_number_of_sites():
-    with pytest.raises(ValueError, match="mismatch"):
-        Assembler(["AU12"], [("AU12", "left"), ("AU12", "right")])(np.zeros(3, np.float32))
+    with pytest.raises(ValueError, match="3 values for 2 sites"):
+        Assembler(["AU12"], [("AU12", "left"), ("AU12", "right")])([0.0, 0.0, 0.0])
