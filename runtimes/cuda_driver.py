@@ -11,6 +11,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
+_LIBRARY = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
 _NAME_BYTES = 256
 _MAJOR, _MINOR = 75, 76  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR of the driver API
 
@@ -50,14 +51,22 @@ class Driver:
 _NO_DRIVER = "Install the NVIDIA driver, or pass the GPU into the container (docker run --gpus all, --runtime nvidia)."
 
 
+def library() -> Any:
+    """The driver's own library.
+
+    Raises:
+        OSError: there is none.
+    """
+    return ctypes.CDLL(_LIBRARY)
+
+
 @functools.cache
 def driver() -> Driver:
     """Ask the driver once. Never raises."""
-    name = "nvcuda.dll" if os.name == "nt" else "libcuda.so.1"
     try:
-        return _ask(ctypes.CDLL(name))
+        return _ask(library())
     except OSError:
-        return Driver(reason=f"There is no NVIDIA driver: {name} cannot be loaded.", fix=_NO_DRIVER)
+        return Driver(reason=f"There is no NVIDIA driver: {_LIBRARY} cannot be loaded.", fix=_NO_DRIVER)
     except Exception as error:  # a look must never stop the program
         return Driver(reason=f"The NVIDIA driver does not answer: {error}.", fix=_NO_DRIVER)
 

@@ -6,21 +6,29 @@ other libraries in the process (PyTorch, ROS nodes) share the same context.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import numpy as np
 import numpy.typing as npt
 
 from ..errors import RuntimeUnavailable
 
+Bytes = npt.NDArray[np.uint8]
+#: cudaStreamNonBlocking: nothing that others put into the default stream holds up ours or ends a recording of it.
+_NON_BLOCKING = 1
 INSTALL = 'Install one: pip install "dsrfau-edge[tensorrt]" (cuda-python), or pycuda.'
 
 
 class CudaMemory(Protocol):
-    """Buffers and one stream on one GPU. Addresses and the stream's handle are plain integers."""
+    """Buffers and one stream on one GPU. Addresses and the stream's handle are plain integers.
+
+    Copies run beside the CPU only from and to host buffers of `allocate_host`.
+    """
 
     stream: int
 
@@ -29,6 +37,9 @@ class CudaMemory(Protocol):
 
     def allocate(self, size: int) -> int:
         """Address of `size` new bytes on the GPU."""
+
+    def allocate_host(self, size: int) -> Bytes:
+        """`size` bytes of page-locked host memory, gone with `close`: copy out of it what is to stay."""
 
     def copy_in(self, address: int, array: npt.NDArray[Any]) -> None:
         """Queue a copy of a contiguous array to the GPU."""
@@ -40,7 +51,7 @@ class CudaMemory(Protocol):
         """Wait until everything queued is done."""
 
     def close(self) -> None:
-        """Free all buffers and the stream. Needs no `current`."""
+        """Free all buffers and the stream. Needs no `current`; calling it again does nothing."""
 
 
 def provider() -> str | None:
@@ -79,10 +90,14 @@ class PyCudaMemory:
     def __init__(self, index: int) -> None:
         self._cuda = importlib.import_module("pycuda.driver")
         self._cuda.init()
+        self._buffers: list[Any] = []  # on the GPU and, page-locked, on the host: each has a method `free`
         self._context = self._cuda.Device(index).retain_primary_context()
-        self._buffers: list[Any] = []
-        with self.current():
-            self._stream = self._cuda.Stream()
+        try:
+            with self.current():
+                self._stream = self._cuda.Stream(_NON_BLOCKING)
+        except BaseException:
+            self._context.detach()
+            raise
         self.stream = int(self._stream.handle)
 
     @contextmanager
@@ -98,6 +113,11 @@ class PyCudaMemory:
         self._buffers.append(buffer)
         return int(buffer)
 
+    def allocate_host(self, size: int) -> Bytes:
+        array: Bytes = self._cuda.pagelocked_empty(size, np.uint8)
+        self._buffers.append(array.base)
+        return array
+
     def copy_in(self, address: int, array: npt.NDArray[Any]) -> None:
         self._cuda.memcpy_htod_async(address, array, self._stream)
 
@@ -108,13 +128,18 @@ class PyCudaMemory:
         self._stream.synchronize()
 
     def close(self) -> None:
-        with self.current():
-            for buffer in self._buffers:
-                buffer.free()
-            self._buffers.clear()
-            self._stream = None
-        # Primary contexts are counted; ours must be given back for the driver to release the device.
-        self._context.detach()
+        if self._context is None:
+            return
+        try:
+            with self.current():
+                for buffer in self._buffers:
+                    buffer.free()
+                self._buffers.clear()
+                self._stream = None
+        finally:
+            # Primary contexts are counted; ours must be given back for the driver to release the device.
+            self._context.detach()
+            self._context = None
 
 
 class CudaPythonMemory:
@@ -124,8 +149,9 @@ class CudaPythonMemory:
         self._cuda = importlib.import_module("cuda.bindings.runtime")
         self._index = index
         self._buffers: list[int] = []
+        self._host: list[int] = []
         with self.current():
-            self._stream = self._do("cudaStreamCreate")
+            self._stream = self._do("cudaStreamCreateWithFlags", _NON_BLOCKING)
         self.stream = int(self._stream)
 
     @contextmanager
@@ -142,6 +168,11 @@ class CudaPythonMemory:
         self._buffers.append(address)
         return address
 
+    def allocate_host(self, size: int) -> Bytes:
+        address = int(self._do("cudaHostAlloc", size, 0))
+        self._host.append(address)
+        return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address))
+
     def copy_in(self, address: int, array: npt.NDArray[Any]) -> None:
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
         self._do("cudaMemcpyAsync", address, array.ctypes.data, array.nbytes, kind, self._stream)
@@ -154,11 +185,14 @@ class CudaPythonMemory:
         self._do("cudaStreamSynchronize", self._stream)
 
     def close(self) -> None:
+        if self._stream is None:
+            return
+        stream, self._stream = self._stream, None
         with self.current():
-            for address in self._buffers:
-                self._do("cudaFree", address)
-            self._buffers.clear()
-            self._do("cudaStreamDestroy", self._stream)
+            for name, addresses in (("cudaFree", self._buffers), ("cudaFreeHost", self._host)):
+                while addresses:
+                    self._do(name, addresses.pop())
+            self._do("cudaStreamDestroy", stream)
 
     def _do(self, name: str, *arguments: Any) -> Any:
         """Call a function of the runtime API, each of which returns its status and then its result."""

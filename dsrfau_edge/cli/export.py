@@ -56,7 +56,7 @@ def _target_options(function: Function) -> Function:
         function = click.option(
             option.flag,
             option.name,
-            is_flag=switch,
+            is_flag=switch or None,  # False would let an option stand without its value
             metavar=option.metavar,
             callback=None if switch else _parsed(option),
             help=f"{option.help} ({target.name})",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from enum import IntEnum
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ class FakeCudart:
 
     def __init__(self) -> None:
         self.device, self.calls, self.live, self.fail = 5, [], set(), False
+        self.host: dict[int, Any] = {}
 
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any) -> Any:
@@ -39,8 +41,17 @@ class FakeCudart:
             return Status.cudaSuccess, self.device
         if name == "cudaSetDevice":
             self.device = arguments[0]
-        if name == "cudaStreamCreate":
+        if name == "cudaStreamCreateWithFlags":
+            assert arguments == (1,), "a stream that waits for nobody's default stream"
             return Status.cudaSuccess, 99
+        if name == "cudaHostAlloc":
+            size, flags = arguments
+            assert flags == 0
+            buffer = ctypes.create_string_buffer(size)
+            self.host[ctypes.addressof(buffer)] = buffer
+            return Status.cudaSuccess, ctypes.addressof(buffer)
+        if name == "cudaFreeHost":
+            del self.host[arguments[0]]
         if name == "cudaMalloc":
             if self.fail:
                 return Status.cudaErrorMemoryAllocation, None
@@ -58,18 +69,24 @@ class FakePyCuda:
         self.stack: list[str] = []
         self.copies: list[str] = []
         self.freed = 0
-        self.detached = False
+        self.detached = 0
+        self.broken = False
 
     def init(self) -> None: ...
 
     def Device(self, index: int) -> Any:  # noqa: N802 - the library's name
         context = SimpleNamespace(
-            push=lambda: self.stack.append("ours"), pop=self.stack.pop, detach=lambda: setattr(self, "detached", True)
+            push=lambda: self.stack.append("ours"),
+            pop=self.stack.pop,
+            detach=lambda: setattr(self, "detached", self.detached + 1),
         )
         return SimpleNamespace(retain_primary_context=lambda: context)
 
-    def Stream(self) -> Any:  # noqa: N802
+    def Stream(self, flags: int) -> Any:  # noqa: N802
         assert self.stack
+        assert flags == 1
+        if self.broken:
+            raise RuntimeError("out of memory")
         return SimpleNamespace(handle=42, synchronize=lambda: None)
 
     def mem_alloc(self, size: int) -> Any:
@@ -79,6 +96,14 @@ class FakePyCuda:
             free = staticmethod(lambda: setattr(self, "freed", self.freed + 1))
 
         return Buffer(size * 16)
+
+    def pagelocked_empty(self, shape: int, dtype: Any) -> Any:
+        assert self.stack
+
+        class Allocation(np.ndarray[Any, Any]):
+            free = staticmethod(lambda: setattr(self, "freed", self.freed + 1))
+
+        return np.zeros(shape, dtype).view(Allocation)[:].view(np.ndarray)
 
     def memcpy_htod_async(self, address: int, array: Any, stream: Any) -> None:
         self.copies.append("in")
@@ -95,6 +120,10 @@ def test_cuda_python(monkeypatch: pytest.MonkeyPatch) -> None:
     array = np.arange(6, dtype=np.float32)
     with memory.current():
         address = memory.allocate(24)
+        host = memory.allocate_host(16)
+        host[:] = 7
+        assert (host.dtype, host.shape) == (np.uint8, (16,))
+        assert bytes(fake.host[host.ctypes.data]) == b"\7" * 16, "the array lies in the page-locked memory"
         memory.copy_in(address, array)
         memory.copy_out(array, address)
         memory.synchronize()
@@ -102,7 +131,10 @@ def test_cuda_python(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(RuntimeUnavailable, match=r"cudaMalloc failed on GPU 1: cudaErrorMemoryAllocation"):
             memory.allocate(1 << 40)
     memory.close()
+    memory.close()
     assert fake.live == set()
+    assert fake.host == {}
+    assert [call[0] for call in fake.calls].count("cudaStreamDestroy") == 1
     assert fake.device == 5, "the thread's own device is given back"
     inside = [call for call in fake.calls if call[0] not in ("cudaGetDevice", "cudaSetDevice")]
     assert {call[1] for call in inside} == {1}
@@ -116,12 +148,35 @@ def test_pycuda(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = PyCudaMemory(0)
     with memory.current():
         address = memory.allocate(8)
+        assert memory.allocate_host(32).nbytes == 32
         memory.copy_in(address, np.zeros(8, np.uint8))
         memory.copy_out(np.zeros(8, np.uint8), address)
         memory.synchronize()
     assert fake.stack == [], "the context is popped again"
     memory.close()
-    assert (memory.stream, address, fake.copies, fake.freed, fake.detached) == (42, 128, ["in", "out"], 1, True)
+    memory.close()
+    assert (memory.stream, address, fake.copies, fake.freed, fake.detached) == (42, 128, ["in", "out"], 2, 1)
+
+
+def test_pycuda_gives_the_context_back_on_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakePyCuda()
+    monkeypatch.setattr(cuda_memory.importlib, "import_module", lambda name: fake)
+    memory = PyCudaMemory(0)
+    with pytest.raises(ZeroDivisionError), memory.current():
+        1 / 0  # noqa: B018
+    assert fake.stack == []
+    fake.broken = True
+    with pytest.raises(RuntimeError):
+        PyCudaMemory(0)
+    assert (fake.stack, fake.detached) == ([], 1)
+
+
+def test_names_of_cuda_python() -> None:
+    real = pytest.importorskip("cuda.bindings.runtime", reason="cuda-python is not installed")
+    names = ["cudaHostAlloc", "cudaFreeHost", "cudaMalloc", "cudaFree", "cudaMemcpyAsync", "cudaStreamCreateWithFlags"]
+    names += ["cudaStreamDestroy", "cudaStreamSynchronize", "cudaGetDevice", "cudaSetDevice"]
+    assert set(names) <= set(dir(real))
+    assert real.cudaStreamNonBlocking == 1
 
 
 @pytest.mark.parametrize(

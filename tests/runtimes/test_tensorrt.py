@@ -1,13 +1,7 @@
-"""The TensorRT session without a GPU: a fake module whose engines are ONNX graphs that onnxruntime runs on fake memory.
-
-Only names that the real TensorRT bindings have are given to the fake (checked below where they are installed), so that
-code which calls anything else fails here.
-"""
+"""Loading for TensorRT without a GPU: which engine is taken, and what is said where none can be."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -15,191 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_tensorrt import FakeTrt, options
 
-from dsrfau_edge.bundle import Bundle
 from dsrfau_edge.errors import EngineMismatch, RuntimeUnavailable
-from dsrfau_edge.runtimes import cuda_memory, tensorrt, tensorrt_engine
-from dsrfau_edge.runtimes.base import ModelFiles, SessionOptions
-from dsrfau_edge.runtimes.cuda_driver import Driver, Gpu
+from dsrfau_edge.runtimes import cuda_memory, tensorrt
+from dsrfau_edge.runtimes.base import ModelFiles
+from dsrfau_edge.runtimes.cuda_driver import Driver
 from dsrfau_edge.runtimes.tensorrt import TensorRtRuntime
-
-ORIN = Gpu(0, "Orin", 87, 8 << 30)
-MAX_BATCH = 8
-
-
-class FakeMemory:
-    """Addresses are numbers, memory is a dictionary, and everything outside `current` is an error."""
-
-    def __init__(self) -> None:
-        self.stream = 77
-        self.buffers: dict[int, bytearray] = {}
-        self.depth = 0
-        self.closed = False
-
-    def opened(self) -> FakeMemory:
-        self.closed = False
-        return self
-
-    @contextlib.contextmanager
-    def current(self) -> Iterator[None]:
-        assert not self.closed, "the real memory's context is gone by now"
-        self.depth += 1
-        yield
-        self.depth -= 1
-
-    def allocate(self, size: int) -> int:
-        assert self.depth
-        address = 4096 * (len(self.buffers) + 1)
-        self.buffers[address] = bytearray(size)
-        return address
-
-    def copy_in(self, address: int, array: Any) -> None:
-        assert self.depth
-        assert array.nbytes <= len(self.buffers[address])
-        self.buffers[address][: array.nbytes] = array.tobytes()
-
-    def copy_out(self, array: Any, address: int) -> None:
-        assert self.depth
-        array[...] = np.frombuffer(self.buffers[address], array.dtype)[: array.size].reshape(array.shape)
-
-    def synchronize(self) -> None:
-        assert self.depth
-
-    def close(self) -> None:
-        self.closed = True
-        self.buffers.clear()
-
-
-class FakeContext:
-    def __init__(self, engine: FakeEngine) -> None:
-        self.engine, self.addresses, self.shape = engine, {}, None
-        self.memory = engine.trt.memory
-
-    def set_tensor_address(self, name: str, address: int) -> bool:
-        self.addresses[name] = address
-        return True
-
-    def set_input_shape(self, name: str, shape: tuple[int, ...]) -> bool:
-        assert name == "crops"
-        self.shape = shape
-        return True
-
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        return (self.shape[0], *self.engine.get_tensor_shape(name)[1:])
-
-    def execute_async_v3(self, stream: int) -> bool:
-        if stream != self.memory.stream or self.engine.trt.fail_to_run:
-            self.engine.trt.logger.log("ERROR", "out of memory on the device")
-            return False
-        size = int(np.prod(self.shape))
-        crops = np.frombuffer(self.memory.buffers[self.addresses["crops"]], np.uint8)[:size].reshape(self.shape)
-        names = ("intensities", "heatmaps")
-        for name, values in zip(names, self.engine.session.run(names, {"crops": crops}), strict=True):
-            self.memory.copy_in(self.addresses[name], values)
-        return True
-
-
-class FakeEngine:
-    num_io_tensors = 3
-
-    def __init__(self, trt: FakeTrt, graph: bytes) -> None:
-        import onnxruntime
-
-        self.trt = trt
-        self.session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-        self.tensors = [*self.session.get_inputs(), *self.session.get_outputs()]
-
-    def get_tensor_name(self, index: int) -> str:
-        return str(self.tensors[index].name)
-
-    def get_tensor_shape(self, name: str) -> tuple[int, ...]:
-        shape = next(tensor.shape for tensor in self.tensors if tensor.name == name)
-        return tuple(axis if isinstance(axis, int) else -1 for axis in shape)
-
-    def get_tensor_dtype(self, name: str) -> Any:
-        return np.uint8 if name == "crops" else np.float32
-
-    def get_tensor_profile_shape(self, name: str, profile: int) -> tuple[tuple[int, ...], ...]:
-        rest = self.get_tensor_shape(name)[1:]
-        return ((1, *rest), (1, *rest), (MAX_BATCH, *rest))
-
-    def create_execution_context(self) -> FakeContext | None:
-        return None if self.trt.full else FakeContext(self)
-
-
-class FakeTrt:
-    """The part of the module that a session uses; `build_engine` is replaced beside it."""
-
-    __name__ = "tensorrt"
-    __version__ = "10.3.0"
-    Builder = object
-
-    def __init__(self) -> None:
-        self.memory = FakeMemory()
-        self.full = self.fail_to_run = False
-        self.refuse = 0
-        self.builds = 0
-
-    class ILogger:
-        INTERNAL_ERROR, ERROR, WARNING, INFO, VERBOSE = "INTERNAL_ERROR", "ERROR", "WARNING", "INFO", "VERBOSE"
-
-    def Runtime(self, logger: Any) -> Any:  # noqa: N802 - the library's name
-        trt = self
-        self.logger = logger
-
-        class Runtime:
-            def deserialize_cuda_engine(self, content: bytes) -> FakeEngine | None:
-                if trt.refuse or not content.startswith(b"PLAN"):
-                    trt.refuse = max(trt.refuse - 1, 0)
-                    logger.log("ERROR", "Version tag does not match.")
-                    return None
-                return FakeEngine(trt, content[4:])
-
-        return Runtime()
-
-    @staticmethod
-    def nptype(kind: Any) -> Any:
-        return kind
-
-
-@pytest.fixture
-def trt(monkeypatch: pytest.MonkeyPatch) -> FakeTrt:
-    fake = FakeTrt()
-
-    def build(module: Any, graph: bytes, options: Any) -> bytes:
-        fake.builds += 1
-        return b"PLAN" + graph
-
-    monkeypatch.setattr(tensorrt, "find_module", lambda: fake)
-    monkeypatch.setattr(tensorrt, "build_engine", build)
-    monkeypatch.setattr(tensorrt, "driver", lambda: Driver((ORIN,), "12.6"))
-    monkeypatch.setattr(cuda_memory, "provider", lambda: "cuda-python")
-    monkeypatch.setattr(cuda_memory, "open_memory", lambda index: fake.memory.opened())
-    return fake
-
-
-@pytest.fixture
-def model(opened_bundle: Bundle) -> ModelFiles:
-    return replace(opened_bundle.model_files(), format="tensorrt")
-
-
-@pytest.fixture
-def engine_model(model: ModelFiles, tmp_path: Path) -> ModelFiles:
-    """A bundle with an engine for this very device."""
-    (tmp_path / "model.engine").write_bytes(b"PLAN" + model.path.read_bytes())
-    build = {"tensorrt_module": "tensorrt", "tensorrt": "10.3.0", "compute_capabilities": [87]}
-    return replace(model, path=tmp_path / "model.engine", build=build)
-
-
-@pytest.fixture
-def expected(tiny_onnx: bytes, tiny_crops: Any) -> Any:
-    from onnx.reference import ReferenceEvaluator
-
-    return ReferenceEvaluator(tiny_onnx).run(None, {"crops": tiny_crops})
-
-
-def options(tmp_path: Path, **more: Any) -> SessionOptions:
-    return SessionOptions(cache=tmp_path / "cache", **more)
 
 
 def test_a_typed_graph_is_compiled_once_and_kept(
@@ -271,7 +87,7 @@ def test_an_engine_for_this_device_runs(trt: FakeTrt, engine_model: ModelFiles, 
 def test_an_engine_for_another_device_says_what_why_and_how_to_fix_it(
     trt: FakeTrt, engine_model: ModelFiles, build: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(EngineMismatch, match=rf"(?s){message}.*dsrfau-export BUNDLE --target tensorrt"):
+    with pytest.raises(EngineMismatch, match=rf"(?s){message}.*dsrfau-export \S+ --target tensorrt --precision fp32"):
         TensorRtRuntime().load(replace(engine_model, build={**engine_model.build, **build}))
 
 
@@ -319,14 +135,53 @@ def test_without_a_memory_package_the_fix_is_named(trt: FakeTrt, monkeypatch: py
     assert "cuda-python" in TensorRtRuntime().availability().fix
 
 
-def test_the_fake_has_only_names_that_the_real_bindings_have() -> None:
-    real = tensorrt_engine.find_module()
-    if real is None:
-        pytest.skip("neither tensorrt nor tensorrt_rtx is installed")
-    ours = {"ICudaEngine": FakeEngine, "IExecutionContext": FakeContext}
-    for name, fake in ours.items():
-        public = {attribute for attribute in vars(fake) if not attribute.startswith("_")}
-        assert public <= set(dir(getattr(real, name)))
-    assert {name for name in vars(FakeTrt.ILogger) if name.isupper()} <= set(dir(real.ILogger))
-    assert hasattr(real.Runtime, "deserialize_cuda_engine")
-    assert np.dtype(real.nptype(real.uint8)) == np.uint8
+def test_an_engine_for_another_device_is_replaced_by_one_from_its_typed_graph(
+    trt: FakeTrt,
+    engine_model: ModelFiles,
+    tmp_path: Path,
+    tiny_crops: Any,
+    expected: Any,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    foreign = replace(
+        engine_model,
+        graph=engine_model.portable,
+        build={"tensorrt_module": "tensorrt", "tensorrt": "8.6.1", "profile": [2, 4, 8]},
+    )
+    told: list[tuple[str, float]] = []
+    for _ in range(2):
+        session = TensorRtRuntime().load(
+            foreign, None, options(tmp_path, progress=lambda what, share: told.append((what, share)))
+        )
+        np.testing.assert_allclose(session.infer(tiny_crops).intensities, expected[0], atol=1e-5)
+        session.close()
+    assert trt.builds == 1
+    assert told == [("TensorRT: building", 0.5)]
+    assert trt.options[0].profile == (2, 4, 8)
+    assert "tensorrt 8.6.1, here is tensorrt 10.3.0" in caplog.text
+    assert "comes from its typed graph" in caplog.text
+    assert any(note.startswith("The engine kept in") for note in session.info.notes)
+
+
+def test_an_engine_that_does_not_load_is_replaced_too(trt: FakeTrt, engine_model: ModelFiles, tmp_path: Path) -> None:
+    engine_model.path.write_bytes(b"not a plan")
+    TensorRtRuntime().load(replace(engine_model, graph=engine_model.portable), None, options(tmp_path))
+    assert trt.builds == 1
+
+
+def test_an_engine_for_a_dla_is_loaded_on_its_core_and_never_moved_to_the_gpu(
+    trt: FakeTrt, engine_model: ModelFiles, tmp_path: Path
+) -> None:
+    dla = replace(engine_model, graph=engine_model.portable, build={"dla_core": 1})
+    TensorRtRuntime().load(dla, None, options(tmp_path))
+    assert trt.runtimes[-1].DLA_core == 1
+    with pytest.raises(EngineMismatch, match="dsrfau-export"):
+        TensorRtRuntime().load(replace(dla, build={"dla_core": 1, "tensorrt": "8.6"}), None, options(tmp_path))
+    assert trt.builds == 0
+
+
+def test_ampere_engines_run_on_newer_gpus(trt: FakeTrt, engine_model: ModelFiles) -> None:
+    build = {"compute_capabilities": [80], "hardware_compatible": "ampere+"}
+    TensorRtRuntime().load(replace(engine_model, build=build)).close()
+    with pytest.raises(EngineMismatch, match="compute capability 80"):
+        TensorRtRuntime().load(replace(engine_model, build={**build, "hardware_compatible": "same-cc"}))

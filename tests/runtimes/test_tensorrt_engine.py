@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from dsrfau_edge.errors import RuntimeUnavailable, UsageError
 from dsrfau_edge.runtimes import tensorrt_engine
-from dsrfau_edge.runtimes.tensorrt_engine import EngineOptions, build_engine, find_module, is_rtx
+from dsrfau_edge.runtimes.tensorrt_engine import EngineOptions, build_engine, check_options, find_module, is_rtx
 
 
 @pytest.fixture
@@ -22,14 +23,72 @@ def trt() -> Any:
 
 
 def test_the_portable_graph_is_parsed_and_built(trt: Any, tiny_onnx: bytes) -> None:
-    engine = build_engine(trt, tiny_onnx, EngineOptions(max_batch=4, workspace_gb=0.5))
-    assert len(engine) > len(tiny_onnx) / 2
+    built = build_engine(trt, tiny_onnx, EngineOptions(profile=(1, 2, 4), workspace_gb=0.5))
+    assert len(built.content) > len(tiny_onnx) / 2
+    assert built.network["convolution"] == 5
 
 
 def test_it_builds_for_named_gpus(trt: Any, tiny_onnx: bytes) -> None:
     one = build_engine(trt, tiny_onnx, EngineOptions(capabilities=(86,)))
     two = build_engine(trt, tiny_onnx, EngineOptions(capabilities=(75, 86)))
-    assert one != two
+    assert len(two.content) > len(one.content)
+
+
+def test_progress_rises_to_the_end(trt: Any, tiny_onnx: bytes) -> None:
+    told: list[tuple[str, float]] = []
+    build_engine(trt, tiny_onnx, EngineOptions(), lambda what, share: told.append((what, share)))
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert (shares[0] < 0.2, shares[-1]) == (True, 1.0)
+    assert all(what.startswith("TensorRT: ") for what, _ in told)
+    assert len({what for what, _ in told}) > 3
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+def test_what_progress_raises_stops_the_build(trt: Any, tiny_onnx: bytes, error: type[BaseException]) -> None:
+    told: list[float] = []
+
+    def interrupted(what: str, share: float) -> None:
+        told.append(share)
+        raise error
+
+    with pytest.raises(error):
+        build_engine(trt, tiny_onnx, EngineOptions(), interrupted)
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"timing_cache": Path("timings")}, "times no layers.*Leave out --timing-cache"),
+        ({"dla": 0}, "for GPUs alone.*Leave out --dla"),
+        ({"hardware_compatible": "ampere+"}, "no such level: name the GPUs with --sm"),
+        ({"optimization_level": 0}, "same engine at every level.*Leave out --optimization-level"),
+    ],
+)
+def test_what_rtx_would_ignore_is_refused(trt: Any, tiny_onnx: bytes, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        build_engine(trt, tiny_onnx, EngineOptions(**options))
+
+
+def test_rtx_really_ignores_it(trt: Any) -> None:
+    """Why the options above are refused: a version that takes them fails here."""
+    config = trt.Builder(tensorrt_engine.make_logger(trt)).create_builder_config()
+    config.hardware_compatibility_level = trt.HardwareCompatibilityLevel.AMPERE_PLUS
+    assert config.hardware_compatibility_level == trt.HardwareCompatibilityLevel.NONE
+    config.DLA_core = 0
+    assert config.DLA_core == -1
+
+
+def test_a_profile_needs_a_dynamic_batch(trt: Any, tiny_onnx: bytes) -> None:
+    import onnx
+
+    model = onnx.load_from_string(tiny_onnx)
+    for tensor in (*model.graph.input, *model.graph.output):
+        tensor.type.tensor_type.shape.dim[0].dim_value = 2
+    with pytest.raises(UsageError, match=r"--profile.*--dynamic-batch"):
+        build_engine(trt, model.SerializeToString(), EngineOptions(profile=(1, 1, 2)))
+    assert build_engine(trt, model.SerializeToString(), EngineOptions()).content
 
 
 def test_a_gpu_it_does_not_know_is_refused(trt: Any, tiny_onnx: bytes) -> None:
@@ -58,11 +117,62 @@ def test_stubs_without_libraries_are_no_tensorrt(monkeypatch: pytest.MonkeyPatch
     assert find_module() is None
 
 
-def test_plain_tensorrt_takes_no_list_of_gpus() -> None:
-    class Plain:
-        __name__ = "tensorrt"
-        __version__ = "10.3"
+class Level:
+    """Of TensorRT 10.3, which lacks the second one."""
 
-    assert not is_rtx(Plain)
-    with pytest.raises(UsageError, match="Leave out --sm"):
-        tensorrt_engine._set_capabilities(Plain, None, (86,))
+    AMPERE_PLUS = "ampere"
+
+
+def plain(cores: int = 0) -> Any:
+    """As much of a plain TensorRT as its options need: what they set is read back from the configuration."""
+    kinds = {
+        "BuilderFlag": SimpleNamespace(TF32="TF32", GPU_FALLBACK="GPU_FALLBACK"),
+        "MemoryPoolType": SimpleNamespace(WORKSPACE="WORKSPACE"),
+        "ProfilingVerbosity": SimpleNamespace(DETAILED="DETAILED"),
+        "DeviceType": SimpleNamespace(DLA="DLA"),
+        "HardwareCompatibilityLevel": Level,
+    }
+    return SimpleNamespace(__name__="tensorrt", __version__="10.3.0", num_DLA_cores=cores, **kinds)
+
+
+class Config:
+    """Records its flags and limits."""
+
+    def __init__(self) -> None:
+        self.flags, self.limits = {"TF32"}, {}
+
+    def set_flag(self, flag: str) -> None:
+        self.flags.add(flag)
+
+    def clear_flag(self, flag: str) -> None:
+        self.flags.remove(flag)
+
+    def set_memory_pool_limit(self, pool: str, size: int) -> None:
+        self.limits[pool] = size
+
+
+def configured(trt: Any, **options: Any) -> Any:
+    builder = SimpleNamespace(create_builder_config=Config, num_DLA_cores=trt.num_DLA_cores)
+    return tensorrt_engine._config(trt, builder, EngineOptions(**options))
+
+
+def test_the_options_of_plain_tensorrt_reach_its_builder() -> None:
+    assert not is_rtx(plain())
+    config = configured(plain(), workspace_gb=0.5, optimization_level=0, hardware_compatible="ampere+")
+    assert (config.flags, config.limits) == (set(), {"WORKSPACE": 1 << 29})
+    assert (config.builder_optimization_level, config.hardware_compatibility_level) == (0, "ampere")
+    assert config.profiling_verbosity == "DETAILED"
+    assert configured(plain(), tf32=True).flags == {"TF32"}
+    config = configured(plain(cores=2), dla=1)
+    assert (config.default_device_type, config.DLA_core, config.flags) == ("DLA", 1, {"GPU_FALLBACK"})
+
+
+def test_what_plain_tensorrt_or_the_machine_lacks_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"takes no list of compute capabilities.*Leave out --sm"):
+        check_options(plain(), EngineOptions(capabilities=(86,)))
+    with pytest.raises(UsageError, match=r"10\.3\.0 has no hardware compatibility 'same-cc'"):
+        check_options(plain(), EngineOptions(hardware_compatible="same-cc"))
+    with pytest.raises(UsageError, match=r"finds no DLA on this machine.*Leave out --dla"):
+        configured(plain(), dla=0)
+    with pytest.raises(UsageError, match="has DLA cores 0 to 0, so --dla 1"):
+        configured(plain(cores=1), dla=1)
