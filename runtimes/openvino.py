@@ -98,6 +98,10 @@ class OpenVinoSession:
         if not options.heatmaps:
             _drop_heatmaps(network)
         name = _device(device)
+        self._batch = model.batch
+        if model.batch is None and _parts(name) == ["CPU"]:
+            _fix_batch(network)
+            self._batch = 1
         kept, self._notes = _cache(name, core, options)
         try:
             self._compiled: Any = core.compile_model(network, name, _properties(model, name, options) | kept)
@@ -120,7 +124,7 @@ class OpenVinoSession:
             return self._info
 
     def infer(self, crops: Crops) -> Outputs:
-        return in_batches(check_crops(crops, self._model.input_size), self._model.batch, self._run)
+        return in_batches(check_crops(crops, self._model.input_size), self._batch, self._run)
 
     def _run(self, crops: Crops) -> Outputs:
         # OpenVINO borrows the array, and refuses to borrow one that is read-only.
@@ -193,6 +197,16 @@ def _drop_heatmaps(network: Any) -> None:
     for result in network.get_results():
         if "heatmaps" in result.input_value(0).get_names():
             network.remove_result(result)
+
+
+def _fix_batch(network: Any) -> None:
+    """Let a network take one crop a call. On a CPU that makes a call a quarter shorter than an open batch does.
+
+    Several crops then take a call each, about a tenth longer than in one; a frame most often has one face.
+    """
+    shape = network.input(0).get_partial_shape()
+    shape[0] = 1
+    network.reshape(shape)
 
 
 def _properties(model: ModelFiles, name: str, options: SessionOptions) -> dict[str, Any]:
