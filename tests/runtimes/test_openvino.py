@@ -112,7 +112,29 @@ def test_crops_that_may_not_be_written_to(files: ModelFiles, tiny_crops: Any) ->
 
 def test_heatmaps_are_only_there_where_they_were_wanted(files: ModelFiles) -> None:
     lean, full = OpenVinoRuntime().load(files), OpenVinoRuntime().load(files, options=SessionOptions(heatmaps=True))
-    assert [len(session._compiled.outputs) for session in (lean, full)] == [1, 2]
+    assert [len(session._one.compiled.outputs) for session in (lean, full)] == [1, 2]
+
+
+def test_a_few_crops_need_nothing_but_the_network_for_one(files: ModelFiles, tiny_crops: Any) -> None:
+    session = OpenVinoRuntime().load(files)
+    few = session.infer(tiny_crops[:3]).intensities
+    assert session._many is None
+    many = session.infer(tiny_crops).intensities
+    assert session._many is not None
+    np.testing.assert_allclose(many[:3], few, atol=1e-5)
+    kept = session._many
+    session.infer(tiny_crops[:7])
+    assert session._many is kept, "it is compiled once"
+
+
+def test_what_takes_fixed_shapes_only_computes_one_by_one(
+    files: ModelFiles, tiny_crops: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = OpenVinoRuntime().load(files).infer(tiny_crops).intensities
+    session = OpenVinoRuntime().load(files)
+    monkeypatch.setattr(session, "_any_number", False)  # as for an NPU
+    np.testing.assert_allclose(session.infer(tiny_crops).intensities, expected, atol=1e-5)
+    assert session._many is None
 
 
 def test_one_core_serves_availability_and_every_load(files: ModelFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +168,7 @@ class TestCache:
         kept = {path.name: path.read_bytes() for path in (tmp_path / "kept").iterdir()}
         assert kept
         again = OpenVinoRuntime().load(files, options=options)
-        assert again._compiled.get_property("LOADED_FROM_CACHE")
+        assert again._one.compiled.get_property("LOADED_FROM_CACHE")
         assert again.info.layers == {"fp32": 5}
         np.testing.assert_array_equal(again.infer(tiny_crops).intensities, first)
 
