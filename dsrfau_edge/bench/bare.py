@@ -16,19 +16,20 @@ from .timing import Series
 
 #: Runtimes whose own loop is known here, and what to use for others.
 KNOWN = ("onnxruntime", "openvino")
+BareCall = Callable[[Crops], object]
 _RESAMPLES = 1000
 
 
-def bare_call(
-    model: ModelFiles, runtime: str, device: str | None, options: SessionOptions
-) -> Callable[[Crops], object]:
-    """A call of the runtime itself, made with the options that our session would give it.
+def bare_call(model: ModelFiles, runtime: str, device: str | None, options: SessionOptions, batch: int = 1) -> BareCall:
+    """A call of the runtime itself, made with the options that our session would give it, for crops `[batch, …]`.
 
     Raises:
         RuntimeUnavailable: this runtime's own loop is not known.
     """
     require_known(runtime)
-    return (_onnxruntime if runtime == "onnxruntime" else _openvino)(model, device, options)
+    if runtime == "onnxruntime":
+        return _onnxruntime(model, device, options)
+    return _openvino(model, device, options, batch)
 
 
 def require_known(runtime: str) -> None:
@@ -44,7 +45,7 @@ def require_known(runtime: str) -> None:
         )
 
 
-def _onnxruntime(model: ModelFiles, device: str | None, options: SessionOptions) -> Callable[[Crops], object]:
+def _onnxruntime(model: ModelFiles, device: str | None, options: SessionOptions) -> BareCall:
     import onnxruntime as ort
 
     from ..runtimes.execution_providers import options_of, parse, session_entries
@@ -65,17 +66,21 @@ def _onnxruntime(model: ModelFiles, device: str | None, options: SessionOptions)
     return lambda crops: session.run(wanted, {name: crops})
 
 
-def _openvino(model: ModelFiles, device: str | None, options: SessionOptions) -> Callable[[Crops], object]:
+def _openvino(model: ModelFiles, device: str | None, options: SessionOptions, batch: int) -> BareCall:
+    import openvino
+
     from ..runtimes import openvino as ours
 
-    core = ours._core(os.getpid())
-    network = core.read_model(model.path)
+    network = ours._core(os.getpid()).read_model(model.path)
     ours._drop_heatmaps(network)
+    network.reshape([batch, model.input_size, model.input_size, 3])  # as benchmark_app does: a fixed shape is faster
     name = ours._device(device)
-    request = core.compile_model(network, name, ours._properties(model, name, options)).create_infer_request()
+    properties = ours._properties(model, name, options)
+    request = ours._core(os.getpid()).compile_model(network, name, properties).create_infer_request()
 
     def call(crops: Crops) -> object:
-        request.infer({0: crops}, share_inputs=True)
+        request.set_input_tensor(0, openvino.Tensor(crops, shared_memory=True))
+        request.infer(share_outputs=True)
         return request.get_tensor("intensities").data
 
     return call

@@ -14,10 +14,12 @@ from ..bundle import Bundle
 from ..checkpoint import sha256_of
 from ..errors import DsrfauError, InputError, UsageError
 from ..runtimes.base import Floats, ModelFiles, Runtime
+from ..runtimes.cuda_driver import driver
 from . import bare, parity, vendor
 from .candidates import Impossible, Wanted, candidates
 from .child import Launch
-from .host import Host, state
+from .environment import moment
+from .host import Host
 from .inputs import crops_of
 from .job import Job, Kind, Row
 
@@ -153,18 +155,21 @@ class Campaign:
             "model_bytes": size_of(files.path),
             "sha256": subject.digest(files),
         }
-        before = state(self.host)
+        before = self._moment()
         try:
             values = self._values(job, files)
         except (InputError, UsageError):  # what is wrong with the frames is wrong for every row
             raise
         except DsrfauError as error:
             self.failed.append(error)
-            return Row.of(job, **head, before=before, after=state(self.host), reason=str(error))
+            return Row.of(job, **head, before=before, after=self._moment(), reason=str(error))
         found = values.pop("intensities", None)
         told = {} if found is None else {"parity": subject.parity(np.asarray(found, np.float32))}
         values["notes"] = (*values.get("notes", ()), *_notes(job, files, values))
-        return Row.of(job, **{**head, **values, **told}, before=before, after=state(self.host))
+        return Row.of(job, **{**head, **values, **told}, before=before, after=self._moment())
+
+    def _moment(self) -> dict[str, Any]:
+        return moment(self.host, len(driver().gpus))
 
     def _values(self, job: Job, files: ModelFiles) -> dict[str, Any]:
         if job.kind == "vendor":

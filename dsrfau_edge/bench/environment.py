@@ -11,7 +11,7 @@ from .. import __version__
 from ..runtimes.cuda_driver import Driver, driver
 from . import nvml
 from .board import board
-from .host import Host, clocks, processor
+from .host import Host, clocks, processor, state
 
 #: Packages whose versions decide what is measured, by the names they are installed under.
 PACKAGES = (
@@ -47,6 +47,13 @@ def environment(host: Host | None = None, ask_driver: Callable[[], Driver] = dri
         **clocks(where),
         **gpus(where, ask_driver),
     }
+
+
+def moment(host: Host, count: int = 0) -> dict[str, Any]:
+    """What changes from one moment to the next, see `host.state`, with clocks and temperatures of `count` GPUs."""
+    found = [(index, nvml.gpu(index)) for index in range(count)]
+    told = [{"index": index, "celsius": gpu.celsius(), "mhz": gpu.megahertz()} for index, gpu in found if gpu]
+    return {**state(host), "gpus": told}
 
 
 def packages() -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
+from . import vendor
 from .campaign import Campaign
 from .environment import summary
 from .job import Row
@@ -168,6 +169,9 @@ def footer(campaign: Campaign, environment: Mapping[str, Any]) -> list[str]:
     missing = [f"not measured: {_missing(one)}" for one in not_measured(campaign)]
     origins = "; ".join(dict.fromkeys(row.parity["crops_from"] for row in campaign.rows if "crops_from" in row.parity))
     told = [f"|ΔAU| on the scale 0..5, to the portable fp32 graph in onnxruntime, on {origins}."] if origins else []
+    if campaign.modes.vendor_seconds is None and any(row.runtime == vendor.RUNTIME for row in campaign.rows):
+        path = vendor.tool()
+        told += [f"OpenVINO's own tool: {path} (--vendor-tool runs it on the same files)."] if path else []
     power = power_line(campaign.rows)
     told += [f"Load average: {_load(campaign.rows)}."]
     percentiles = f"Percentiles: {DEFINITIONS['p50, p90, p99']}. No call is left out."

@@ -129,7 +129,7 @@ def measure_bare(job: Job) -> dict[str, Any]:
     inputs = rotation(np.load(job.crops), job.batch)
     options = SessionOptions(threads=job.threads, native_precision=job.native)
     with _predictor(job) as predictor:
-        bare = bare_call(files_of(job), job.runtime, job.device, options)
+        bare = bare_call(files_of(job), job.runtime, job.device, options, job.batch)
         calls: tuple[Callable[[int], object], Callable[[int], object]] = (
             lambda index: predictor.predict_crops(inputs[index % len(inputs)]),
             lambda index: bare(inputs[index % len(inputs)]),

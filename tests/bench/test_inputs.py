@@ -43,9 +43,8 @@ def test_a_bundle_without_crops(opened_bundle, tmp_path):
     assert crops.shape == (64, 32, 32, 3)
     assert "not faces" in origin
     student = Bundle.open("dsrfau-s", verify=False)
-    borrowed, origin = crops_of(
-        write_bundle(tmp_path / "b.dsrfau", student.manifest, {"model.onnx": student.model_path})
-    )
+    models = {path.name: path for path in (student.model_path, student.portable_path)}
+    borrowed, origin = crops_of(write_bundle(tmp_path / "b.dsrfau", student.manifest, models))
     assert "calibration crops of dsrfau-" in origin
     assert borrowed.shape == (64, 128, 128, 3)
 

@@ -9,6 +9,7 @@ import machines
 import pytest
 
 from dsrfau_edge.bench import nvml
+from dsrfau_edge.bench.environment import moment
 from dsrfau_edge.bench.power import EnergyCounter, PowerSampler, find_meter, measure
 
 
@@ -141,3 +142,9 @@ def test_nvml(monkeypatch, tmp_path):
     assert isinstance(meter, PowerSampler)
     assert nvml.driver_version(object()) is None
     assert nvml.gpu(0, object()) is None
+
+
+def test_gpus_clocks_and_temperatures_belong_to_the_moment(monkeypatch, tmp_path):
+    monkeypatch.setattr(nvml, "library", FakeNvml)
+    found = moment(machines.nothing(tmp_path / "root"), 2)["gpus"]
+    assert found == [{"index": 0, "celsius": 44.0, "mhz": {"graphics": 1000, "memory": 1002}}]
