@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,12 @@ from dsrfau_edge.checkpoint import DESCRIPTION, Checkpoint, read_checkpoint, req
 from dsrfau_edge.errors import DataError, UsageError
 
 from .checkpoint import load_network, save_checkpoint, start_from
-from .data.prepared import PreparedData
+from .data.prepared import Indices, PreparedData
 from .distillation import DistillationTask
 from .fitting import LAST, Fitting, fit
 from .inference import held_out_metrics
 from .networks.heatmap import HeatmapNetwork
-from .recipes import Recipe
+from .recipes import Recipe, RoleConfig
 from .spread import match_spread
 from .task import HeatmapTask
 
@@ -81,6 +81,28 @@ class RunOptions:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one training differs in from another.
+
+    Attributes:
+        role: the recipe's part that it belongs to, and the folder that its checkpoint goes to.
+        config: how it is trained.
+        parents: checkpoint folders that it takes something from, by what they are to it.
+        task: makes what is trained.
+        finish: told the task on its device once it is trained; returns the network to save, and what else the
+            checkpoint is to say of the training.
+        settings: what else the result depends on.
+    """
+
+    role: str
+    config: RoleConfig
+    parents: Mapping[str, Path | None]
+    task: Callable[[], HeatmapTask]
+    finish: Callable[[HeatmapTask], tuple[HeatmapNetwork, Mapping[str, Any]]]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
 def train_role(
     role: str,
     data: PreparedData,
@@ -108,9 +130,31 @@ def train_role(
         UsageError: a folder to write to holds something else, or a finished checkpoint of another recipe.
         DsrfauError: the loss stopped being a number.
     """
+    config = recipe.role(role)
+
+    def task() -> HeatmapTask:
+        network = HeatmapNetwork(config.network, len(data.index.sites))
+        made = make_task(network, data, recipe, config, None if role == "teacher" else teacher)
+        if init is not None:
+            share = start_from(made.network, data.index.sites, init)
+            options.report(f"{role}: {share:.0%} of the weights start as those of {init}")
+        return made
+
+    def finish(trained: HeatmapTask) -> tuple[HeatmapNetwork, Mapping[str, Any]]:
+        if config.spread <= 1:
+            return trained.network, {}
+        positions = data.split("train", **recipe.data.split_options())
+        factors = match_spread(trained.network, data, positions, limit=config.spread, seed=options.seed)
+        return trained.network, {"spread": factors}
+
+    return execute(Job(role, config, {"teacher": teacher, "init": init}, task, finish), data, recipe, options)
+
+
+def execute(job: Job, data: PreparedData, recipe: Recipe, options: RunOptions) -> Checkpoint:
+    """Do a job and write its checkpoint to `options.folder / job.role`; see `train_role`."""
+    role = job.role
     destination, run = options.places(role)
-    parents = {"teacher": teacher, "init": init}
-    fingerprint = _fingerprint(role, data, recipe, options.seed, parents)
+    fingerprint = _fingerprint(job, data, recipe, options.seed)
     if not options.fresh and (destination / DESCRIPTION).is_file():
         finished = read_checkpoint(destination)
         if finished.training.get("fingerprint") == fingerprint:
@@ -125,25 +169,32 @@ def train_role(
 
     lightning.seed_everything(options.seed, workers=True, verbose=False)
     positions = data.split("train", **recipe.data.split_options())
-    task = _task(role, data, recipe, teacher)
-    if init is not None:
-        share = start_from(task.network, data.index.sites, init)
-        options.report(f"{role}: {share:.0%} of the weights start as those of {init}")
+    task = job.task()
     started = time.monotonic()
-    trainer = fit(task, data, recipe.role(role), recipe, options.fitting(run, role, resume=resume))
+    trainer = fit(task, data, job.config, recipe, options.fitting(run, role, resume=resume))
     seconds = time.monotonic() - started
     if trainer.is_global_zero:  # one process of a distributed run writes, the others wait for it
-        training = _provenance(role, recipe, options.seed, fingerprint, seconds, len(positions), parents)
-        network = task.network.to(trainer.strategy.root_device).eval()  # Lightning has moved it to the CPU
-        config = recipe.role(role)
-        if config.spread > 1:
-            training["spread"] = match_spread(network, data, positions, limit=config.spread, seed=options.seed)
+        training = _provenance(job, recipe, options.seed, fingerprint, seconds, len(positions))
+        task.network.to(trainer.strategy.root_device).eval()  # Lightning has moved it to the CPU
+        network, told = job.finish(task)
         metrics = {"held_out": evaluate_splits(network, data, recipe)}
-        calibration = np.random.default_rng(options.seed).permutation(positions)
-        save_checkpoint(destination, network.cpu(), data, calibration=calibration, training=training, metrics=metrics)
+        calibration = calibration_order(positions, options.seed)
+        save_checkpoint(
+            destination,
+            network.cpu(),
+            data,
+            calibration=calibration,
+            training={**training, **told},
+            metrics=metrics,
+        )
         (run / LAST).unlink(missing_ok=True)
     trainer.strategy.barrier()
     return read_checkpoint(destination, verify=False)
+
+
+def calibration_order(positions: Indices, seed: int) -> Indices:
+    """Training positions in the order in which a checkpoint takes its calibration crops from them."""
+    return np.random.default_rng(seed).permutation(positions)
 
 
 def evaluate_splits(network: HeatmapNetwork, data: PreparedData, recipe: Recipe) -> dict[str, Any]:
@@ -160,19 +211,32 @@ def evaluate_splits(network: HeatmapNetwork, data: PreparedData, recipe: Recipe)
     return scores
 
 
-def _task(role: str, data: PreparedData, recipe: Recipe, teacher: Path | None) -> HeatmapTask:
-    config = recipe.role(role)
-    network = HeatmapNetwork(config.network, len(data.index.sites))
-    common = {"foreground": config.foreground, "frozen_stages": config.frozen_stages}
-    if role == "teacher" or teacher is None:
-        return HeatmapTask(network, **common)  # type: ignore[arg-type]
+def make_task(
+    network: HeatmapNetwork,
+    data: PreparedData,
+    recipe: Recipe,
+    config: RoleConfig,
+    teacher: Path | None,
+    *,
+    frozen_stages: int | None = None,
+) -> HeatmapTask:
+    """What to train a network at: the heatmaps, and what a teacher's hidden stages say where there is one.
+
+    Raises:
+        DataError: the teacher is of other crops, or cannot be read.
+    """
+    frozen = config.frozen_stages if frozen_stages is None else frozen_stages
+    if teacher is None:
+        return HeatmapTask(network, foreground=config.foreground, frozen_stages=frozen)
     taught, described = load_network(teacher)
     if described.input_size != data.index.input_size or described.template != dict(data.index.template):
         raise DataError(
             f"The teacher {teacher} was trained on crops of another size or alignment than this data. Train a teacher "
             "on it."
         )
-    return DistillationTask(network, taught, config=recipe.distillation, **common)  # type: ignore[arg-type]
+    return DistillationTask(
+        network, taught, config=recipe.distillation, foreground=config.foreground, frozen_stages=frozen
+    )
 
 
 def _require_consent(destination: Path, run: Path, fingerprint: str) -> None:
@@ -204,38 +268,32 @@ def _prepare(run: Path, fingerprint: str, *, fresh: bool) -> None:
         raise UsageError(f"Cannot write to {run}: {error.strerror}. Choose another folder with -o.") from error
 
 
-def _fingerprint(role: str, data: PreparedData, recipe: Recipe, seed: int, parents: Mapping[str, Path | None]) -> str:
+def _fingerprint(job: Job, data: PreparedData, recipe: Recipe, seed: int) -> str:
     parts: dict[str, Any] = {
-        "role": role,
-        "config": recipe.to_dict()[role],
+        "role": job.role,
+        "config": asdict(job.config),
         "augmentation": recipe.to_dict()["augmentation"],
         "data": {name: value for name, value in recipe.to_dict()["data"].items() if name != "workers"},
         "sets": [(source["index_sha256"], source["samples"]) for source in data.sources],
         "seed": seed,
+        **job.settings,
     }
-    if role == "student":
+    if job.role == "student":
         parts["distillation"] = recipe.to_dict()["distillation"]
-    parts["parents"] = {name: dict(read_checkpoint(path).files) for name, path in parents.items() if path is not None}
+    parents = {name: path for name, path in job.parents.items() if path is not None}
+    parts["parents"] = {name: dict(read_checkpoint(path).files) for name, path in parents.items()}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _provenance(
-    role: str,
-    recipe: Recipe,
-    seed: int,
-    fingerprint: str,
-    seconds: float,
-    samples: int,
-    parents: Mapping[str, Path | None],
-) -> dict[str, Any]:
+def _provenance(job: Job, recipe: Recipe, seed: int, fingerprint: str, seconds: float, samples: int) -> dict[str, Any]:
     return {
-        "role": role,
+        "role": job.role,
         "recipe": recipe.to_dict(),
         "seed": seed,
-        "epochs": recipe.role(role).epochs,
+        "epochs": job.config.epochs,
         "samples": samples,
         "seconds": round(seconds),
-        **{name: path and dict(read_checkpoint(path, verify=False).files) for name, path in parents.items()},
+        **{name: path and dict(read_checkpoint(path, verify=False).files) for name, path in job.parents.items()},
         "revision": _revision(),
         "versions": {"dsrfau_edge": __version__, "torch": torch.__version__, "lightning": lightning.__version__},
         "fingerprint": fingerprint,

@@ -14,6 +14,7 @@ import click
 
 from .common import recipe_options, require_training
 from .prepare import command as prepare
+from .qat import command as qat
 from .summary import summary
 
 if TYPE_CHECKING:
@@ -121,6 +122,7 @@ def both(**options: Any) -> None:
 
 command.add_command(summary)
 command.add_command(prepare)
+command.add_command(qat)
 
 
 def _train(

@@ -280,7 +280,8 @@ def test_no_process_continues_what_the_first_is_about_to_remove(tmp_path, data, 
     run = tmp_path / "runs" / "teacher"
     run.mkdir(parents=True)
     old, new = (load_recipe("tiny", [f"teacher.learning_rate={value}"]) for value in (2e-3, rate))
-    (run / "fingerprint").write_text(run_module._fingerprint("teacher", data, old, 0, {}))
+    job = run_module.Job("teacher", old.teacher, {}, pytest.fail, pytest.fail)
+    (run / "fingerprint").write_text(run_module._fingerprint(job, data, old, 0))
     torch.save({}, run / "last.ckpt")
     monkeypatch.setattr(run_module, "fit", fit)
     monkeypatch.setattr(run_module.rank_zero_only, "rank", 1)

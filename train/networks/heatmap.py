@@ -93,10 +93,15 @@ class HeatmapNetwork(nn.Module):
 
     def forward(self, crops: torch.Tensor) -> Prediction:
         """Predict from crops `[N, H, W, 3]`, BGR, 0–255, uint8 or float; H and W multiples of 32."""
-        # Cast first: TensorRT takes uint8 as an input of Cast and of nothing else.
-        x = (crops.float().permute(0, 3, 1, 2) - PIXEL_MEAN) / PIXEL_SCALE
-        stages = self.upsampler(self.backbone(x.contiguous(memory_format=torch.channels_last)))
+        stages = self.upsampler(self.backbone(scaled(crops)))
         return Prediction(self.head(stages["stride4"]), stages)
+
+
+def scaled(crops: torch.Tensor) -> torch.Tensor:
+    """What the backbone takes, `[N, 3, H, W]` of about -1 to 1, of crops `[N, H, W, 3]`."""
+    # Cast first: TensorRT takes uint8 as an input of Cast and of nothing else.
+    x = (crops.float().permute(0, 3, 1, 2) - PIXEL_MEAN) / PIXEL_SCALE
+    return x.contiguous(memory_format=torch.channels_last)
 
 
 def decode(heatmaps: torch.Tensor) -> torch.Tensor:

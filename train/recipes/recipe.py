@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -118,6 +119,40 @@ class DistillationConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class QatConfig:
+    """How a trained student is fine-tuned under fake quantization (`train.quantization`).
+
+    What is not here is the student's own: network, foreground, spread. `frozen_stages` keep their weights, but are
+    quantized too; ranges are measured anew every `every` steps.
+    """
+
+    epochs: int = 1
+    batch: int = 32
+    learning_rate: float = 2e-4
+    backbone_rate: float = 1.0
+    weight_decay: float = 0.0
+    warmup: float = 0.05
+    clip: float = 1.0
+    frozen_stages: int = 0
+    ema: float = 0.0
+    every: int = 50
+    precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.frozen_stages < 0:
+            raise UsageError("qat.every is a number of steps from 1 on, qat.frozen_stages 0 or more.")
+        self.role(RoleConfig())
+
+    def role(self, student: RoleConfig) -> RoleConfig:
+        """The student's part of the recipe with the fine-tuning's steps in place of the training's.
+
+        Its stages are not frozen by ImageNet's weights but by the checkpoint's, which the task is told by itself.
+        """
+        steps = {name: value for name, value in asdict(self).items() if name not in ("every", "frozen_stages")}
+        return replace(student, frozen_stages=0, **steps)
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """A whole training run."""
 
@@ -127,6 +162,7 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
     distillation: DistillationConfig = field(default_factory=DistillationConfig)
+    qat: QatConfig = field(default_factory=QatConfig)
 
     def role(self, name: str) -> RoleConfig:
         """The part of `teacher` or `student`."""
@@ -170,9 +206,19 @@ def load_recipe(recipe: str | Path = DEFAULT, settings: Sequence[str] = ()) -> R
     except (OSError, ValueError) as error:
         raise UsageError(f"The recipe {file} cannot be read: {error}. Compare it with a packaged one.") from error
     raw.setdefault("name", file.stem)
+    return recipe_with(raw, settings)
+
+
+def recipe_with(raw: Mapping[str, Any], settings: Sequence[str]) -> Recipe:
+    """A recipe of plain values, with single ones replaced as in `load_recipe`.
+
+    Raises:
+        UsageError: an unknown key or a value of the wrong kind.
+    """
+    changed = copy.deepcopy(dict(raw))
     for setting in settings:
-        _apply(raw, setting)
-    return Recipe.from_dict(raw)
+        _apply(changed, setting)
+    return Recipe.from_dict(changed)
 
 
 def _apply(raw: dict[str, Any], setting: str) -> None:
