@@ -127,6 +127,7 @@ class FakeDriver:
     def cuGraphExecDestroy(self, executable: Any) -> int:  # noqa: N802
         assert self.memory.depth
         self.executables -= 1
+        self.work = []
         return 0
 
     def cuGraphDestroy(self, graph: Any) -> int:  # noqa: N802

@@ -171,12 +171,40 @@ def test_pycuda_gives_the_context_back_on_errors(monkeypatch: pytest.MonkeyPatch
     assert (fake.stack, fake.detached) == ([], 1)
 
 
-def test_names_of_cuda_python() -> None:
+def test_the_real_cuda_python_takes_what_we_give_it() -> None:
+    """Without a driver each call ends with the status that there is none, after its arguments were taken."""
     real = pytest.importorskip("cuda.bindings.runtime", reason="cuda-python is not installed")
-    names = ["cudaHostAlloc", "cudaFreeHost", "cudaMalloc", "cudaFree", "cudaMemcpyAsync", "cudaStreamCreateWithFlags"]
-    names += ["cudaStreamDestroy", "cudaStreamSynchronize", "cudaGetDevice", "cudaSetDevice"]
-    assert set(names) <= set(dir(real))
     assert real.cudaStreamNonBlocking == 1
+    if int(real.cudaGetDeviceCount()[0]) == 0:
+        memory = CudaPythonMemory(0)
+        with memory.current():
+            address, host = memory.allocate(16), memory.allocate_host(16)
+            host[:] = 3
+            memory.copy_in(address, host)
+            result = np.zeros(16, np.uint8)
+            memory.copy_out(result, address)
+            memory.synchronize()
+        memory.close()
+        assert result.tolist() == [3] * 16
+        return
+    with pytest.raises(RuntimeUnavailable, match=r"cudaGetDevice failed on GPU 0: cudaError"):
+        CudaPythonMemory(0)
+    memory = CudaPythonMemory.__new__(CudaPythonMemory)
+    memory._cuda, memory._index, memory._stream = real, 0, real.cudaStream_t(99)
+    array = np.zeros(4, np.float32)
+    calls = [
+        lambda: memory.allocate(16),
+        lambda: memory.allocate_host(16),
+        lambda: memory.copy_in(4096, array),
+        lambda: memory.copy_out(array, 4096),
+        memory.synchronize,
+        *(lambda name=name: memory._do(name, 4096) for name in ("cudaFree", "cudaFreeHost", "cudaStreamDestroy")),
+        lambda: memory._do("cudaSetDevice", 0),
+        lambda: memory._do("cudaStreamCreateWithFlags", 1),
+    ]
+    for call in calls:
+        with pytest.raises(RuntimeUnavailable, match="cudaError"):
+            call()
 
 
 @pytest.mark.parametrize(

@@ -147,21 +147,50 @@ def test_the_session_says_what_it_runs_on(trt: FakeTrt, engine_model: ModelFiles
         assert quiet.info.device == "Orin (cuda:0)"
 
 
-@pytest.mark.parametrize("breaks", ["full", "allocate_host", "allocate"])
-def test_what_a_failed_load_made_is_freed_while_the_context_is_current(
-    trt: FakeTrt, engine_model: ModelFiles, monkeypatch: pytest.MonkeyPatch, breaks: str
-) -> None:
-    freed: list[tuple[int, bool]] = []
+@pytest.fixture
+def freed(trt: FakeTrt, monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
+    """For each engine that has been freed: how deep in the GPU's context, and whether its memory was gone by then."""
+    found: list[tuple[int, bool]] = []
     make = FakeEngine.__init__
 
     def watched(self: FakeEngine, fake: FakeTrt, graph: bytes) -> None:
         make(self, fake, graph)
-        weakref.finalize(self, lambda: freed.append((trt.memory.depth, trt.memory.closed)))
+        weakref.finalize(self, lambda: found.append((trt.memory.depth, trt.memory.closed)))
 
+    monkeypatch.setattr(FakeEngine, "__init__", watched)
+    return found
+
+
+def test_close_frees_the_engine_in_its_context_and_before_the_buffers(
+    trt: FakeTrt, cuda: FakeDriver, static_model: ModelFiles, tiny_crops: Any, freed: list[tuple[int, bool]]
+) -> None:
+    gc.disable()  # no cycle may keep it
+    try:
+        for _ in range(20):
+            session = TensorRtRuntime().load(static_model)
+            session.infer(tiny_crops[:2])
+            session.close()
+            session.close()
+        assert freed == [(1, False)] * 20
+        kept = weakref.ref(session)
+        del session
+        assert kept() is None
+    finally:
+        gc.enable()
+    assert (cuda.executables, trt.memory.buffers) == (0, {})
+
+
+@pytest.mark.parametrize("breaks", ["full", "allocate_host", "allocate"])
+def test_what_a_failed_load_made_is_freed_while_the_context_is_current(
+    trt: FakeTrt,
+    engine_model: ModelFiles,
+    monkeypatch: pytest.MonkeyPatch,
+    freed: list[tuple[int, bool]],
+    breaks: str,
+) -> None:
     def no_memory(size: int) -> int:
         raise RuntimeUnavailable("cudaMalloc failed")
 
-    monkeypatch.setattr(FakeEngine, "__init__", watched)
     trt.full = breaks == "full"
     if breaks != "full":
         monkeypatch.setattr(trt.memory, breaks, no_memory)
