@@ -232,16 +232,6 @@ def _drop_heatmaps(network: Any) -> None:
             network.remove_result(result)
 
 
-def _fix_batch(network: Any) -> None:
-    """Let a network take one crop a call. On a CPU that makes a call a quarter shorter than an open batch does.
-
-    Several crops then take a call each, about a tenth longer than in one; a frame most often has one face.
-    """
-    shape = network.input(0).get_partial_shape()
-    shape[0] = 1
-    network.reshape(shape)
-
-
 def _properties(model: ModelFiles, name: str, options: SessionOptions) -> dict[str, Any]:
     """Properties to compile with for a device by OpenVINO's name."""
     family = name.split(":")[0].split(".")[0]
