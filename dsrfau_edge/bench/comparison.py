@@ -28,6 +28,7 @@ FIGURES: Mapping[str, Callable[[Mapping[str, Any]], float | None]] = {
 _IDENTITY = ("bundle", "kind", "runtime", "precision", "portable", "native")
 #: What two rows must share besides, to be compared.
 _CONDITIONS = ("threads", "batch", "device")
+_SHOWN = 8
 _SETTINGS = {"warm_up": "warm-up rule"}
 
 
@@ -67,8 +68,10 @@ class Comparison:
             told.append(
                 f"{one.row}: {one.figure} {one.before:g} → {one.after:g} ({one.percent:+.1f} %), {verdict}{other}"
             )
-        told += [f"only in the earlier run: {name}" for name in self.only_before]
-        return told + [f"only in this run: {name}" for name in self.only_now]
+        for where, names in (("the earlier run", self.only_before), ("this run", self.only_now)):
+            told += [f"only in {where}: {name}" for name in names[:_SHOWN]]
+            told += [f"only in {where}: {len(names) - _SHOWN} more rows"] if len(names) > _SHOWN else []
+        return told
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""

@@ -18,6 +18,13 @@ _GRACE = 120.0
 _PRECISIONS = {"fp32": "f32", "int8": "f32", "fp16": "f32"}
 
 
+def device_name(device: str | None) -> str:
+    """OpenVINO's name of a device: `gpu:1` → `GPU.1`, `auto:gpu,cpu` → `AUTO:GPU,CPU`."""
+    from ..runtimes.openvino import _device
+
+    return _device(device)
+
+
 def tool() -> Path | None:
     """Where benchmark_app is: beside this Python, else on the path."""
     beside = shutil.which("benchmark_app", path=str(Path(sys.executable).parent))
@@ -27,7 +34,7 @@ def tool() -> Path | None:
 
 def command(path: Path, files: ModelFiles, job: Job, seconds: float) -> list[str]:
     """What is typed: one request at a time, as our own calls are made, and one stream."""
-    device = (job.device or "cpu").upper().replace(":", ".")
+    device = device_name(job.device)
     shape = f"[{job.batch},{files.input_size},{files.input_size},3]"
     typed = [str(path), "-m", str(files.path), "-d", device, "-hint", "none", "-nstreams", "1", "-api", "sync"]
     typed += ["-shape", shape, "-t", f"{max(1, round(seconds))}"]

@@ -226,6 +226,8 @@ class _Report:
                 )
             else:
                 note(f"Predictor runs {name} as {row.runtime} {row.model} from now on: {keep(bundle, row)}")
+                if any("took the processor away" in text for text in row.notes):
+                    note("Other programs ran meanwhile. Measure again on an idle device to be sure of it.")
 
     def write(self, compared: Callable[[], Comparison] | None) -> None:
         """Write the report where it was asked for, then compare.
