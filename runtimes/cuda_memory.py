@@ -33,7 +33,11 @@ class CudaMemory(Protocol):
     stream: int
 
     def current(self) -> Any:
-        """Context manager: the device's context is this thread's while it lasts. Everything below is called within."""
+        """Context manager: the device's context is this thread's while it lasts. Everything below is called within.
+
+        Raises:
+            RuntimeUnavailable: something within failed on the GPU.
+        """
 
     def allocate(self, size: int) -> int:
         """Address of `size` new bytes on the GPU."""
@@ -89,6 +93,7 @@ class PyCudaMemory:
 
     def __init__(self, index: int) -> None:
         self._cuda = importlib.import_module("pycuda.driver")
+        self._index = index
         self._cuda.init()
         self._buffers: list[Any] = []  # on the GPU and, page-locked, on the host: each has a method `free`
         self._context = self._cuda.Device(index).retain_primary_context()
@@ -105,6 +110,11 @@ class PyCudaMemory:
         self._context.push()
         try:
             yield
+        except self._cuda.Error as error:
+            raise RuntimeUnavailable(
+                f"CUDA failed on GPU {self._index}: {error}. Free memory on the GPU, or check the driver with "
+                "dsrfau-doctor."
+            ) from error
         finally:
             self._context.pop()
 

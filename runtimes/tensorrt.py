@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 from . import cuda_memory
 from .base import Availability, Format, ModelFiles, SessionOptions, device_family
 from .cuda_driver import driver
@@ -57,7 +59,8 @@ class TensorRtRuntime:
                     loaded.release()  # while the GPU's context is still current
                     raise
         except BaseException:
-            memory.close()
+            with contextlib.suppress(Exception):  # what failed first is what matters
+                memory.close()
             raise
 
 

@@ -65,6 +65,9 @@ class FakeCudart:
 class FakePyCuda:
     """`pycuda.driver` with a stack of contexts."""
 
+    class Error(Exception):
+        """Base class of all that it raises."""
+
     def __init__(self) -> None:
         self.stack: list[str] = []
         self.copies: list[str] = []
@@ -86,7 +89,7 @@ class FakePyCuda:
         assert self.stack
         assert flags == 1
         if self.broken:
-            raise RuntimeError("out of memory")
+            raise self.Error("cuStreamCreate failed: out of memory")
         return SimpleNamespace(handle=42, synchronize=lambda: None)
 
     def mem_alloc(self, size: int) -> Any:
@@ -166,7 +169,7 @@ def test_pycuda_gives_the_context_back_on_errors(monkeypatch: pytest.MonkeyPatch
         1 / 0  # noqa: B018
     assert fake.stack == []
     fake.broken = True
-    with pytest.raises(RuntimeError):
+    with pytest.raises(RuntimeUnavailable, match="CUDA failed on GPU 0: cuStreamCreate failed: out of memory"):
         PyCudaMemory(0)
     assert (fake.stack, fake.detached) == ([], 1)
 

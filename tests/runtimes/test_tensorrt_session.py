@@ -199,3 +199,15 @@ def test_what_a_failed_load_made_is_freed_while_the_context_is_current(
     gc.collect()
     assert freed == [(1, False)]
     assert (trt.memory.depth, trt.memory.closed) == (0, True)
+
+
+def test_what_failed_first_is_told(trt: FakeTrt, engine_model: ModelFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        trt.memory.closed = True
+        raise RuntimeUnavailable("cudaFree failed on GPU 0")
+
+    trt.full = True
+    monkeypatch.setattr(trt.memory, "close", broken)
+    with pytest.raises(RuntimeUnavailable, match="cannot start"):
+        TensorRtRuntime().load(engine_model)
+    assert trt.memory.closed
