@@ -29,7 +29,7 @@ _IDENTITY = ("bundle", "kind", "runtime", "precision", "portable", "native")
 #: What two rows must share besides, to be compared.
 _CONDITIONS = ("threads", "batch", "device")
 _SHOWN = 8
-_SETTINGS = {"warm_up": "warm-up rule"}
+_SETTINGS = {"warm_up": "warm-up rule", "calls": "--iterations", "seconds": "--seconds"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,13 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a comparison found."""
+    """What a comparison found; `versions` are those that changed."""
 
     changes: tuple[Change, ...]
     only_before: tuple[str, ...]
     only_now: tuple[str, ...]
     max_regression: float
+    versions: tuple[str, ...] = ()
 
     @property
     def regressed(self) -> tuple[Change, ...]:
@@ -71,7 +72,7 @@ class Comparison:
         for where, names in (("the earlier run", self.only_before), ("this run", self.only_now)):
             told += [f"only in {where}: {name}" for name in names[:_SHOWN]]
             told += [f"only in {where}: {len(names) - _SHOWN} more rows"] if len(names) > _SHOWN else []
-        return told
+        return told + [f"changed since: {text}" for text in self.versions]
 
     def to_dict(self) -> dict[str, Any]:
         """Ready for JSON."""
@@ -80,6 +81,7 @@ class Comparison:
             "changes": [{name: getattr(one, name) for name in Change.__dataclass_fields__} for one in self.changes],
             "only_before": list(self.only_before),
             "only_now": list(self.only_now),
+            "changed_versions": list(self.versions),
         }
 
 
@@ -147,8 +149,20 @@ def require_same_device(base: Mapping[str, Any], environment: Mapping[str, Any],
         )
 
 
+def changed_versions(before: Mapping[str, Any], now: Mapping[str, Any]) -> tuple[str, ...]:
+    """Systems and packages whose versions are others than in an earlier environment."""
+    pairs = [(name, before.get(name), now.get(name)) for name in ("system", "python", "dsrfau_edge", "gpu_driver")]
+    one, other = ((block.get("packages") or {}) for block in (before, now))
+    pairs += [(name, one.get(name), other.get(name)) for name in sorted({*one, *other})]
+    return tuple(f"{name} {a or 'absent'} → {b or 'absent'}" for name, a, b in pairs if a != b)
+
+
 def compare(
-    base: Mapping[str, Any], rows: Sequence[Mapping[str, Any]], max_regression: float, figures: Sequence[str] = ("p90",)
+    base: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    max_regression: float,
+    figures: Sequence[str] = ("p90",),
+    environment: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Compare rows with those of an earlier report.
 
@@ -173,6 +187,7 @@ def compare(
         tuple(_name(row) for key, row in before.items() if key not in now),
         tuple(_name(row) for key, row in now.items() if key not in before),
         max_regression,
+        () if environment is None else changed_versions(base["environment"], environment),
     )
 
 

@@ -29,7 +29,8 @@ DEFINITIONS = {
     "max": "the longest timed call; no call is left out",
     "jitter": "the standard deviation of the timed calls, and p99 - p50",
     "throughput": "crops (or frames) a second of one caller that calls again at once, loop included",
-    "load": "from the files to a session that can be called; importing the runtime's package is told apart",
+    "load": "from the files to a session that can be called, of frames to a whole Predictor with the face models; "
+    "importing the runtime's package is told apart",
     "first call": "the first call of the new session, on a crop",
     "warm-up": "calls until the medians of two windows in a row differ by at most the stated share",
     "cpu": "mean processor time of a call over all cores, which other programs hardly change",

@@ -107,7 +107,7 @@ def command(**given: Any) -> None:
         raise KeyboardInterrupt
     _require_rows(campaign, report, asked)
     report.remember()
-    report.write(None if base is None else partial(_compared, base, campaign, limit, asked.figures or ("p90",)))
+    report.write(None if base is None else partial(_compared, base, campaign, limit, asked.figures or ("p90",), around))
 
 
 def _campaign(asked: Asked) -> Campaign:
@@ -280,10 +280,12 @@ class _Report:
         return told
 
 
-def _compared(base: dict[str, Any], campaign: Campaign, limit: float, figures: Sequence[str]) -> Comparison:
+def _compared(
+    base: dict[str, Any], campaign: Campaign, limit: float, figures: Sequence[str], around: dict[str, Any]
+) -> Comparison:
     from dsrfau_edge.bench.comparison import compare
 
-    return compare(base, [row.to_dict() for row in campaign.rows], limit, figures)
+    return compare(base, [row.to_dict() for row in campaign.rows], limit, figures, around)
 
 
 def _require_no_regression(comparison: Comparison | None) -> None:

@@ -17,7 +17,7 @@ AROUND = {
     "machine": "x86_64", "board": {"model": None, "jetson": None}, "cpu": "A", "cores": 2, "governor": None,
     "turbo": None, "gpus": [],
 }  # fmt: skip
-SETTINGS = {"warm_up": "rule"}
+SETTINGS = {"warm_up": "rule", "calls": 1000, "seconds": 5.0}
 
 
 def base(*rows):
@@ -89,9 +89,19 @@ def test_other_devices_are_refused(changes, named):
     require_same_device(base(ROW), AROUND, SETTINGS)
 
 
-def test_another_rule_is_refused():
+def test_another_way_of_measuring_is_refused():
     with pytest.raises(UsageError, match="warm-up rule: rule then, other now"):
-        require_same_device(base(ROW), AROUND, {"warm_up": "other"})
+        require_same_device(base(ROW), AROUND, {**SETTINGS, "warm_up": "other"})
+    with pytest.raises(UsageError, match="--iterations: 1000 then, 5 now"):
+        require_same_device(base(ROW), AROUND, {**SETTINGS, "calls": 5})
+
+
+def test_versions_that_changed_are_told():
+    now = {**AROUND, "python": "3.12", "packages": {"onnxruntime": "1.32", "openvino": "2026.4"}}
+    before = {**base(ROW), "environment": {**AROUND, "python": "3.12", "packages": {"onnxruntime": "1.31"}}}
+    found = compare(before, [ROW.to_dict()], 10.0, environment=now)
+    assert found.versions == ("onnxruntime 1.31 → 1.32", "openvino absent → 2026.4")
+    assert "changed since: onnxruntime 1.31 → 1.32" in found.lines()
 
 
 @pytest.mark.parametrize(("text", "value"), [("10%", 10), ("10", 10), (" 2.5 %", 2.5), ("0%", 0)])
