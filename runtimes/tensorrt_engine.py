@@ -11,14 +11,14 @@ import importlib.util
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import RuntimeUnavailable, UsageError
 from .base import Progress
-from .tensorrt_progress import make_monitor
+from .tensorrt_progress import interruptible, make_monitor
 from .timing_cache import attach, keep
 
 _log = logging.getLogger(__name__)
@@ -155,6 +155,13 @@ def build_engine(trt: Any, graph: bytes, options: EngineOptions, progress: Progr
         UsageError: an option does not suit this TensorRT, this machine or this graph.
     """
     check_options(trt, options)
+    with interruptible() as interrupted:
+        return _build(trt, graph, options, progress, interrupted)
+
+
+def _build(
+    trt: Any, graph: bytes, options: EngineOptions, progress: Progress | None, interrupted: Callable[[], bool]
+) -> Built:
     logger = make_logger(trt)
     builder = trt.Builder(logger)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -165,11 +172,9 @@ def build_engine(trt: Any, graph: bytes, options: EngineOptions, progress: Progr
     config = _config(trt, builder, options)
     _add_profile(builder, network, config, options)
     cache = None if options.timing_cache is None else attach(config, options.timing_cache, logger)
-    monitor = None if progress is None else make_monitor(trt, progress)
-    if monitor is not None:
-        config.progress_monitor = monitor
+    monitor = config.progress_monitor = make_monitor(trt, progress, interrupted)
     engine = builder.build_serialized_network(network, config)
-    if monitor is not None and monitor.error is not None:
+    if monitor.error is not None:
         raise monitor.error
     if engine is None:
         raise RuntimeUnavailable(_refused(trt, "builder", logger.errors))

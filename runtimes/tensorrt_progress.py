@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,8 +61,12 @@ class Phases:
             self._raise(outer)
 
 
-def make_monitor(trt: Any, progress: Progress) -> Any:
-    """A progress monitor that tells `progress`. What that raises stops the build and is kept in `error`."""
+def make_monitor(trt: Any, progress: Progress | None, stopped: Callable[[], bool]) -> Any:
+    """A progress monitor that tells `progress`.
+
+    An error must not pass through TensorRT, which drops it: what `progress` raises is kept in `error` and stops the
+    build at its next step, as `stopped` does.
+    """
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -68,24 +75,52 @@ def make_monitor(trt: Any, progress: Progress) -> Any:
             self._phases, self._lock = Phases(), threading.Lock()  # TensorRT calls from several threads
 
         def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-            with self._lock:
+            with self._kept():
                 self._phases.start(phase_name, parent_phase, num_steps)
 
         def step_complete(self, phase_name: str, step: int) -> bool:
-            with self._lock:
-                return self._tell(phase_name, self._phases.step(phase_name))
+            with self._kept():
+                self._tell(phase_name, self._phases.step(phase_name))
+            return self.error is None and not stopped()
 
         def phase_finish(self, phase_name: str) -> None:
-            with self._lock:
+            with self._kept():
                 self._tell(phase_name, self._phases.finish(phase_name))
 
-        def _tell(self, name: str, share: float) -> bool:
-            """Whether to go on: an error must not pass through TensorRT, an interruption among them."""
-            if self.error is None:
-                try:
-                    progress(f"TensorRT: {name}", share)
-                except BaseException as error:
-                    self.error = error
-            return self.error is None
+        def _tell(self, name: str, share: float) -> None:
+            if progress is not None and self.error is None:
+                progress(f"TensorRT: {name}", share)
+
+        @contextlib.contextmanager
+        def _kept(self) -> Iterator[None]:
+            try:
+                with self._lock:
+                    yield
+            except BaseException as error:
+                self.error = self.error or error
 
     return Monitor()
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[Callable[[], bool]]:
+    """Whether Ctrl-C was typed since, for asking; at the end it is raised.
+
+    Python would raise it in whichever of our functions TensorRT calls next, which then drops it. Other handlers than
+    Python's own, and calls from threads that get no signals, are left alone.
+
+    Raises:
+        KeyboardInterrupt: at the end.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    typed: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, frame: typed.append(number))
+    try:
+        yield lambda: bool(typed)
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if typed:  # also where TensorRT's failure is but the answer to it
+            raise KeyboardInterrupt

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -55,6 +57,33 @@ def test_what_progress_raises_stops_the_build(trt: Any, tiny_onnx: bytes, error:
     with pytest.raises(error):
         build_engine(trt, tiny_onnx, EngineOptions(), interrupted)
     assert len(told) == 1
+
+
+def test_ctrl_c_stops_the_build_wherever_it_meets_it(trt: Any, tiny_onnx: bytes) -> None:
+    steps: list[float] = []
+
+    def typed(what: str, share: float) -> None:
+        steps.append(share)
+        if len(steps) == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with pytest.raises(KeyboardInterrupt):
+        build_engine(trt, tiny_onnx, EngineOptions(), typed)
+    assert len(steps) < 20, "it did not wait for the end"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_other_handlers_and_threads_are_left_alone(trt: Any, tiny_onnx: bytes) -> None:
+    typed: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: typed.append(number))
+    try:
+        build_engine(trt, tiny_onnx, EngineOptions(), lambda what, share: signal.raise_signal(signal.SIGINT))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(typed) > 3
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(build_engine, trt, tiny_onnx, EngineOptions()).result().content
 
 
 @pytest.mark.parametrize(
