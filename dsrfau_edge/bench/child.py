@@ -54,9 +54,11 @@ def launch(job: Job, *, timeout: float = 1800.0, worker: Sequence[str] = ()) -> 
                 ) from None
             finally:
                 process.kill()  # does nothing to one that has ended
-        if not answer.is_file():
-            raise _crashed(job, process.returncode, said)
-        return _result(json.loads(answer.read_text(encoding="utf-8")))
+        try:
+            raw = json.loads(answer.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # it ended before it had written all of its answer
+            raise _crashed(job, process.returncode, said) from None
+        return _result(raw)
 
 
 def _result(raw: dict[str, Any]) -> dict[str, Any]:
@@ -71,13 +73,21 @@ def _crashed(job: Job, code: int, said: bytes) -> DsrfauError:
     """What is known of a process that left no answer."""
     if code == 130 or (code < 0 and -code == signal.SIGINT):
         raise KeyboardInterrupt
-    how = f"was ended by signal {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    how = f"was ended by {_signal(-code)}" if code < 0 else f"ended with code {code}"
     lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
     last = f": {lines[-1][:_LAST]}" if lines else ""
     return RuntimeUnavailable(
         f"The process that measured {job.what} {how}{last}. Leave this runtime out with "
         "--runtime, or update its package."
     )
+
+
+def _signal(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+    return f"{name} (most often for want of memory)" if name == "SIGKILL" else name
 
 
 def _environment() -> dict[str, str]:

@@ -53,8 +53,8 @@ class Meter(Protocol):
 
     source: str
 
-    def joules(self, run: Callable[[], None]) -> float | None:
-        """Energy used while `run` runs, or None where the meter stopped answering."""
+    def watch(self, run: Callable[[], None]) -> tuple[float, float] | None:
+        """Joules used and seconds passed while `run` runs, or None where the meter stopped answering."""
 
 
 class EnergyCounter:
@@ -64,15 +64,15 @@ class EnergyCounter:
         self.source = source
         self._read, self._limit = read, limit
 
-    def joules(self, run: Callable[[], None]) -> float | None:
-        before = self._read()
+    def watch(self, run: Callable[[], None]) -> tuple[float, float] | None:
+        before, start = self._read(), time.perf_counter()
         run()
-        after = self._read()
+        after, seconds = self._read(), time.perf_counter() - start
         if before is None or after is None:
             return None
         if after < before:
-            return None if self._limit is None else after + self._limit - before
-        return after - before
+            return None if self._limit is None else (after + self._limit - before, seconds)
+        return after - before, seconds
 
 
 class PowerSampler:
@@ -82,7 +82,7 @@ class PowerSampler:
         self.source = source
         self._watts = watts
 
-    def joules(self, run: Callable[[], None]) -> float | None:
+    def watch(self, run: Callable[[], None]) -> tuple[float, float] | None:
         samples: list[float] = []
         done = threading.Event()
 
@@ -100,20 +100,22 @@ class PowerSampler:
         try:
             run()
         finally:
+            seconds = time.perf_counter() - start
             done.set()
             sampler.join()
-        return statistics.fmean(samples) * (time.perf_counter() - start) if samples else None
+        return (statistics.fmean(samples) * seconds, seconds) if samples else None
+
+
+def device_of(runtime: str, device: str | None) -> str:
+    """What a meter must cover: `cpu`, `cuda:1`, or what OpenVINO computes on besides the CPU (`openvino gpu`)."""
+    first = (device or ("cuda:0" if runtime == "tensorrt" else "cpu")).lower().partition("+")[0].strip()
+    return first if runtime != "openvino" or first == "cpu" else f"openvino {first}"
 
 
 def find_meter(host: Host, device: str) -> tuple[Meter | None, str]:
-    """The meter that covers what a device computes on, or why there is none.
-
-    Args:
-        host: where to look.
-        device: `cpu`, `cuda:1` and the like.
-    """
+    """The meter that covers what a device computes on, or why there is none; see `device_of` for the device."""
     family, _, index = device.partition(":")
-    if family in ("cuda", "tensorrt", "gpu") and (found := _nvml(int(index) if index.isdigit() else 0)):
+    if family in ("cuda", "tensorrt") and (found := _nvml(int(index) if index.isdigit() else 0)):
         return found, ""
     board = _rails(host) or _old_rails(host)
     if board:
@@ -136,11 +138,11 @@ def measure(meter: Meter | None, reason: str, call: Callable[[int], object], *, 
             call(calls)
             calls += 1
 
-    joules = meter.joules(run)
-    elapsed = time.perf_counter() - started
-    if joules is None or elapsed <= 0:
+    found = meter.watch(run)
+    if found is None:
         return Power(reason=f"{meter.source} stopped answering")
-    return Power(joules / elapsed, 1e3 * joules / (calls * items), meter.source)
+    joules, elapsed = found
+    return Power(joules / max(elapsed, 1e-9), 1e3 * joules / (calls * items), meter.source)
 
 
 def _nvml(index: int) -> Meter | None:

@@ -246,7 +246,7 @@ def _steady(
 
 
 def _power(job: Job, call: Callable[[int], object], items: int) -> dict[str, Any]:
-    meter, reason = power.find_meter(Host(), job.device or "cpu")
+    meter, reason = power.find_meter(Host(), power.device_of(job.runtime, job.device))
     return power.measure(meter, reason, call, items=items, seconds=job.power_seconds).to_dict()
 
 

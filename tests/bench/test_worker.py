@@ -107,6 +107,10 @@ def test_a_process_that_crashes(job):
     script = "import os, signal, sys; sys.stderr.write('the library says why'); sys.stderr.flush(); "
     with pytest.raises(RuntimeUnavailable, match="SIGABRT: the library says why"):
         child.launch(job, worker=(sys.executable, "-c", script + "os.kill(os.getpid(), signal.SIGABRT)"))
+    with pytest.raises(RuntimeUnavailable, match="SIGKILL .most often for want of memory"):
+        child.launch(job, worker=(sys.executable, "-c", script + "os.kill(os.getpid(), signal.SIGKILL)"))
+    with pytest.raises(RuntimeUnavailable, match="ended with code 0"):  # with half an answer
+        child.launch(job, worker=(sys.executable, "-c", "import sys; open(sys.argv[2], 'w').write('{')"))
     with pytest.raises(RuntimeUnavailable, match="ended with code 3"):
         child.launch(job, worker=(sys.executable, "-c", "raise SystemExit(3)"))
     with pytest.raises(KeyboardInterrupt):
@@ -117,7 +121,7 @@ def test_a_process_that_hangs_is_ended(job, tmp_path):
     mark = tmp_path / "pid"
     script = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
     with pytest.raises(RuntimeUnavailable, match="--timeout"):
-        child.launch(job, timeout=2.0, worker=(sys.executable, "-c", script))
+        child.launch(job, timeout=4.0, worker=(sys.executable, "-c", script))
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), signal.SIGCONT)
 
