@@ -177,7 +177,8 @@ class OnnxSession:
         if [one.kind.provider for one in self._asked] == [CPU]:
             return unreadable
         try:
-            self._ort.InferenceSession(str(self._model.path), providers=[CPU])
+            options = self._session_options(strict=False)
+            self._ort.InferenceSession(str(self._model.path), sess_options=options, providers=[CPU])
         except Exception:
             return unreadable
         named = " + ".join(one.label for one in self._asked)
