@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from fake_tensorrt import FakeTrt, options
 
+from dsrfau_edge.bundle import Bundle
 from dsrfau_edge.errors import EngineMismatch, RuntimeUnavailable
-from dsrfau_edge.runtimes import cuda_memory, tensorrt
+from dsrfau_edge.runtimes import cuda_memory, tensorrt, tensorrt_engine
 from dsrfau_edge.runtimes.base import ModelFiles
 from dsrfau_edge.runtimes.cuda_driver import Driver
 from dsrfau_edge.runtimes.tensorrt import TensorRtRuntime
@@ -185,3 +186,26 @@ def test_ampere_engines_run_on_newer_gpus(trt: FakeTrt, engine_model: ModelFiles
     TensorRtRuntime().load(replace(engine_model, build=build)).close()
     with pytest.raises(EngineMismatch, match="compute capability 80"):
         TensorRtRuntime().load(replace(engine_model, build={**build, "hardware_compatible": "same-cc"}))
+
+
+def test_a_bundle_built_elsewhere_runs_here_from_its_typed_graph(
+    request: pytest.FixtureRequest, tiny_checkpoint: Path, tmp_path: Path, tiny_crops: Any, expected: Any
+) -> None:
+    """The whole way from `dsrfau-export` on a machine with RTX to a Jetson, but for the GPU."""
+    real = tensorrt_engine.find_module()
+    if real is None or not tensorrt_engine.is_rtx(real):
+        pytest.skip("tensorrt-rtx is not installed: no real engine without a GPU")
+    from dsrfau_edge.export.pipeline import ExportOptions, export
+
+    wanted = ExportOptions(precision="int8", batch="dynamic", target_options={"profile": (1, 3, 5)})
+    (report,) = export(tiny_checkpoint, "tensorrt", tmp_path, wanted)
+    assert report.path is not None
+    model = Bundle.open(report.path).model_files()
+    assert (model.path.name, model.graph and model.graph.name) == ("model.engine", "model.onnx")
+    trt: FakeTrt = request.getfixturevalue("trt")  # from here on this is the device
+    session = TensorRtRuntime().load(model, None, options(tmp_path))
+    assert (trt.builds, trt.options[0].profile) == (1, (1, 3, 5))
+    found = session.infer(tiny_crops).intensities
+    assert 0 < np.abs(found - expected[0]).max() < 0.5, "int8, from the typed graph and not the fp32 one"
+    with pytest.raises(EngineMismatch, match=rf"tensorrt_rtx {real.__version__}.*--precision int8 --dynamic-batch -o"):
+        TensorRtRuntime().load(replace(model, graph=None), None, options(tmp_path))
