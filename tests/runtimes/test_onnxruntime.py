@@ -224,6 +224,20 @@ class TestReal:
         with pytest.raises(RuntimeUnavailable, match="closed"):
             _ = session.info
 
+    def test_every_other_provider_here_computes_the_same_alone(self, files: ModelFiles, tiny_crops: Any) -> None:
+        import onnxruntime
+
+        others = [name for name in onnxruntime.get_available_providers() if name not in (CPU, IDLE)]
+        if not others:
+            pytest.skip("this build of onnxruntime has only the CPU's provider")
+        expected = OnnxRuntime().load(files).infer(tiny_crops).intensities
+        for name in others:
+            session = OnnxRuntime().load(files, name)
+            np.testing.assert_allclose(session.infer(tiny_crops).intensities, expected, atol=1e-3)
+            assert session.info.device.startswith(name)
+            assert any(note.startswith(f"{name} computes") for note in session.info.notes) or session.info.layers
+            session.close()
+
     def _require_idle(self) -> None:
         import onnxruntime
 
