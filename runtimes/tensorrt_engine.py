@@ -31,6 +31,8 @@ INSTALL = (
 )
 #: Smallest, usual and largest batch of a graph with a dynamic batch axis.
 PROFILE = (1, 1, 8)
+#: Compute capability from which on engines may be for several GPUs.
+AMPERE = 80
 #: What is typed, and TensorRT's name for it.
 HARDWARE_LEVELS = {"ampere+": "AMPERE_PLUS", "same-cc": "SAME_COMPUTE_CAPABILITY"}
 
@@ -86,6 +88,11 @@ def find_module() -> Any | None:
 def is_rtx(trt: Any) -> bool:
     """Whether it is TensorRT for RTX, whose engines name the GPUs they are for."""
     return bool(trt.__name__ == "tensorrt_rtx")
+
+
+def needed_capabilities(trt: Any, capability: int) -> tuple[int, ...]:
+    """What to name for an engine that is to run on this GPU: RTX leaves Turing out unless it is named."""
+    return (capability,) if is_rtx(trt) and capability < AMPERE else ()
 
 
 def make_logger(trt: Any) -> Any:

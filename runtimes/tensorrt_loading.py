@@ -12,10 +12,9 @@ from ..errors import EngineMismatch
 from .base import ModelFiles, SessionOptions
 from .cuda_driver import Gpu
 from .engine_cache import EngineCache
-from .tensorrt_engine import EngineOptions, build_engine, last_error, make_logger
+from .tensorrt_engine import AMPERE, EngineOptions, build_engine, last_error, make_logger
 
 _log = logging.getLogger(__name__)
-_AMPERE = 80
 
 
 @dataclass(slots=True)
@@ -110,7 +109,7 @@ def origin_mismatch(trt: Any, model: ModelFiles, gpu: Gpu) -> str:
     capabilities = [int(number) for number in build.get("compute_capabilities", ())]
     if not capabilities or gpu.capability in capabilities:
         return ""
-    if build.get("hardware_compatible") == "ampere+" and gpu.capability >= _AMPERE:
+    if build.get("hardware_compatible") == "ampere+" and gpu.capability >= AMPERE:
         return ""
     return (
         f"The engine in {model.name} was built for compute capability {', '.join(map(str, capabilities))}, and "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from ...runtimes.tensorrt_engine import (
     is_rtx,
     last_error,
     make_logger,
+    needed_capabilities,
 )
 from ...runtimes.tensorrt_inspector import inspect_engine
 from ...runtimes.timing_cache import check as check_timing_cache
@@ -127,6 +128,8 @@ def build(graph: bytes, options: EngineOptions, progress: Progress | None = None
         _refuse_options(trt, options)
         return None
     gpu = driver().gpus[0] if driver().ok else None
+    if gpu is not None and not options.capabilities:
+        options = replace(options, capabilities=needed_capabilities(trt, gpu.capability))
     built = build_engine(trt, graph, options, progress)
     described = _describe(trt, gpu, options)
     described["engine"] = {"network": dict(built.network), **_summary(trt, gpu, built.content, options)}
@@ -169,7 +172,7 @@ def _describe(trt: Any, gpu: Gpu | None, options: EngineOptions) -> dict[str, An
     described: dict[str, Any] = {"tensorrt_module": trt.__name__, "tensorrt": trt.__version__}
     if options.capabilities:
         described["compute_capabilities"] = list(options.capabilities)
-    elif gpu is not None:
+    elif gpu is not None and not is_rtx(trt):  # whose engines are for all of Ampere and newer
         described["compute_capabilities"] = [gpu.capability]
     if gpu is not None:
         described |= {"gpu": gpu.name, "cuda": driver().cuda}

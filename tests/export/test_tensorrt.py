@@ -169,6 +169,17 @@ def test_plain_tensorrt_builds_only_with_a_gpu(plain: Fake, monkeypatch: pytest.
         tensorrt.build(b"graph", EngineOptions(workspace_gb=1))
 
 
+@pytest.mark.parametrize(("capability", "named"), [(75, [75]), (89, None)])
+def test_rtx_builds_for_the_gpu_that_is_here(
+    plain: Fake, monkeypatch: pytest.MonkeyPatch, capability: int, named: list[int] | None
+) -> None:
+    monkeypatch.setattr(plain, "__name__", "tensorrt_rtx")
+    monkeypatch.setattr(tensorrt, "driver", lambda: Driver((Gpu(0, "RTX", capability, 8 << 30),), "13.0"))
+    engine = tensorrt.build(b"graph", EngineOptions())
+    assert engine is not None
+    assert engine.build.get("compute_capabilities") == named, "none is all of Ampere and newer"
+
+
 def test_an_engine_that_tells_nothing_says_so_in_the_manifest(plain: Fake) -> None:
     plain.told = "no JSON"
     engine = tensorrt.build(b"graph", EngineOptions(dla=1))

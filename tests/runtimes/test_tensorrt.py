@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_tensorrt import FakeTrt, options
+from fake_tensorrt import ORIN, FakeTrt, options
 
 from dsrfau_edge.bundle import Bundle
 from dsrfau_edge.errors import EngineMismatch, RuntimeUnavailable
@@ -186,6 +186,19 @@ def test_ampere_engines_run_on_newer_gpus(trt: FakeTrt, engine_model: ModelFiles
     TensorRtRuntime().load(replace(engine_model, build=build)).close()
     with pytest.raises(EngineMismatch, match="compute capability 80"):
         TensorRtRuntime().load(replace(engine_model, build={**build, "hardware_compatible": "same-cc"}))
+
+
+@pytest.mark.parametrize(("module", "capability", "named"), [
+    ("tensorrt_rtx", 75, (75,)), ("tensorrt_rtx", 89, ()), ("tensorrt", 75, ()), ("tensorrt", 87, ())
+])  # fmt: skip
+def test_turing_is_named_to_rtx_which_leaves_it_out_otherwise(
+    trt: FakeTrt, model: ModelFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, capability: int,
+    named: tuple[int, ...],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(trt, "__name__", module)
+    monkeypatch.setattr(tensorrt, "driver", lambda: Driver((replace(ORIN, capability=capability),), "12.6"))
+    TensorRtRuntime().load(model, None, options(tmp_path))
+    assert trt.options[0].capabilities == named
 
 
 def test_a_bundle_built_elsewhere_runs_here_from_its_typed_graph(
