@@ -73,7 +73,9 @@ def load_engine(trt: Any, model: ModelFiles, gpu: Gpu, options: SessionOptions) 
 def _build(trt: Any, logger: Any, runtime: Any, model: ModelFiles, gpu: Gpu, options: SessionOptions) -> LoadedEngine:
     graph = (model.graph or model.path).read_bytes()
     wanted = EngineOptions(
-        profile=_profile(model.build) if model.batch is None else None, tf32=options.native_precision
+        profile=_profile(model.build) if model.batch is None else None,
+        capabilities=needed_capabilities(trt, gpu.capability),
+        tf32=options.native_precision,
     )
     found = EngineCache(options.cache).load(
         (trt.__name__, trt.__version__, gpu.name, gpu.capability, wanted),
