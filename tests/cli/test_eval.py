@@ -112,7 +112,7 @@ def test_torch_runs_a_checkpoint(checkpoint, toy):
 def test_torch_runs_no_bundle(bundle, toy):
     result = run(bundle, "--data", toy, "--runtime", "torch")
     assert result.exception.exit_code == 2
-    assert "is a bundle" in str(result.exception)
+    assert "runs a checkpoint's own network" in str(result.exception)
 
 
 def test_intervals_groups_nuisances_and_sides(bundle, toy):
