@@ -12,7 +12,7 @@ from ..errors import EngineMismatch
 from .base import ModelFiles, SessionOptions
 from .cuda_driver import Gpu
 from .engine_cache import EngineCache
-from .tensorrt_engine import AMPERE, EngineOptions, build_engine, last_error, make_logger
+from .tensorrt_engine import AMPERE, EngineOptions, build_engine, last_error, make_logger, needed_capabilities
 
 _log = logging.getLogger(__name__)
 
