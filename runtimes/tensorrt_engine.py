@@ -175,7 +175,7 @@ def _build(
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(graph):
         errors = [parser.get_error(index).desc() for index in range(parser.num_errors)]
-        raise RuntimeUnavailable(_refused(trt, "parser", errors or logger.errors))
+        raise RuntimeUnavailable(_refused(trt, "parser", errors or logger.errors, options))
     config = _config(trt, builder, options)
     _add_profile(builder, network, config, options)
     cache = None if options.timing_cache is None else attach(config, options.timing_cache, logger)
@@ -184,7 +184,7 @@ def _build(
     if monitor.error is not None:
         raise monitor.error
     if engine is None:
-        raise RuntimeUnavailable(_refused(trt, "builder", logger.errors))
+        raise RuntimeUnavailable(_refused(trt, "builder", logger.errors, options))
     if options.timing_cache is not None:
         keep(cache, options.timing_cache)
     return Built(bytes(engine), _kinds(network))
@@ -269,9 +269,11 @@ def _kinds(network: Any) -> dict[str, int]:
     return dict(Counter(name.lower() for name in names).most_common())
 
 
-def _refused(trt: Any, part: str, errors: Sequence[str]) -> str:
+def _refused(trt: Any, part: str, errors: Sequence[str], options: EngineOptions) -> str:
     why = "; ".join(dict.fromkeys(errors)) or "it gives no reason"
+    small = part == "builder" and options.workspace_gb is not None
+    more = "Give it more memory than --workspace-gb does, try" if small else "Try"
     return (
-        f"The {part} of {trt.__name__} {trt.__version__} refuses the graph: {why}. Try another precision (--fp16), or "
-        "update TensorRT."
+        f"The {part} of {trt.__name__} {trt.__version__} refuses the graph: {why}. {more} another precision (--fp16), "
+        "or update TensorRT."
     )

@@ -36,6 +36,11 @@ def test_it_builds_for_named_gpus(trt: Any, tiny_onnx: bytes) -> None:
     assert len(two.content) > len(one.content)
 
 
+def test_a_workspace_that_is_too_small_is_named(trt: Any, tiny_onnx: bytes) -> None:
+    with pytest.raises(RuntimeUnavailable, match=r"builder of .* refuses the graph: .*more memory than --workspace-gb"):
+        build_engine(trt, tiny_onnx, EngineOptions(workspace_gb=1e-9))
+
+
 def test_progress_rises_to_the_end(trt: Any, tiny_onnx: bytes) -> None:
     told: list[tuple[str, float]] = []
     build_engine(trt, tiny_onnx, EngineOptions(), lambda what, share: told.append((what, share)))
