@@ -150,7 +150,7 @@ class OpenVinoSession:
             if one:
                 network.reshape([1, size, size, 3])
             compiled = _core(os.getpid()).compile_model(network, self._name, self._properties)
-            return _Compiled(self._openvino, compiled, heatmaps=self._options.heatmaps, fixed=one)
+            return _Compiled(self._openvino, compiled, heatmaps=self._options.heatmaps)
         except Exception as error:
             raise RuntimeUnavailable(
                 f"OpenVINO cannot compile {self._model.name} for {self._name}: {first_line(error)}. "
@@ -182,10 +182,10 @@ class OpenVinoSession:
 class _Compiled:
     """A compiled network with its request."""
 
-    def __init__(self, openvino: Any, compiled: Any, *, heatmaps: bool, fixed: bool) -> None:
+    def __init__(self, openvino: Any, compiled: Any, *, heatmaps: bool) -> None:
         self.compiled = compiled
         self._openvino = openvino
-        self._fixed = fixed
+        self._fixed = bool(compiled.input(0).get_partial_shape().is_static)
         self._request = compiled.create_infer_request()
         self._outputs = ("intensities", "heatmaps") if heatmaps else ("intensities",)
 
