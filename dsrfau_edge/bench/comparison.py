@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import InputError, UsageError
 from .environment import COMPARED, lookup
-from .report import SCHEMA, TOOL
+from .report import SCHEMA, TOOL, threads_text
 
 #: Figures that may be compared, where they stand in a row.
 FIGURES: Mapping[str, Callable[[Mapping[str, Any]], float | None]] = {
@@ -210,7 +210,7 @@ def _nothing_shared(before: list[Mapping[str, Any]], now: list[Mapping[str, Any]
 
 def _name(row: Mapping[str, Any]) -> str:
     model = f"{'portable ' if row['portable'] else ''}{row['precision']}{', native' if row['native'] else ''}"
-    threads = f"{row['threads'] or 'auto'} threads"
+    threads = threads_text(row["threads"])
     return f"{row['bundle']}, {row['kind']}, {row['runtime']} {model}, {threads}, batch {row['batch']}"
 
 

@@ -101,5 +101,8 @@ def _images(source: str, most: int) -> Iterator[Image]:
     from ..face.images import as_bgr
     from ..stream import open_source
 
-    for frame in islice(open_source(source).frames(), most):
+    opened = open_source(source)
+    if opened.kind == "live":
+        raise InputError(f"{source} gives other frames each time. Record it, and give the file with --video.")
+    for frame in islice(opened.frames(), most):
         yield as_bgr(frame.image)

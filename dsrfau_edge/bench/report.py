@@ -155,7 +155,7 @@ def _overhead(told: Mapping[str, Any]) -> str:
 
 def _frames(told: Mapping[str, Any]) -> str:
     names = ", ".join(f"{one['source']} ({one['frames']})" for one in told["sources"])
-    return f"frames of {names}, {', '.join(told['sizes'])} pixels, {told['faces']:g} faces a frame"
+    return f"frames of {names}, {', '.join(told['sizes'])} pixels, {told['faces']:g} faces a frame on average"
 
 
 def power_line(rows: Sequence[Row]) -> str:
@@ -198,7 +198,7 @@ def markdown(document: Mapping[str, Any], rows: Sequence[Row]) -> str:
     text += [f"    {document['command']}", "", *(f"- {line}" for line in summary(document["environment"])), ""]
     text += [_pipes(_WIDE), _pipes(["---" if title in _TEXTS else "--:" for title in _WIDE])]
     text += [_pipes([cells(row)[title] for title in _WIDE]) for row in rows if row.measured]
-    text += ["", *(f"- {_who(row)}: {line}" for row in rows for line in _said(row))]
+    text += ["", *(line for row in rows if (told := _said(row)) for line in (f"- {_who(row)}", *told))]
     text += [*(f"- not measured: {_missing(one)}" for one in document["not_measured"]), "", *_stage_tables(rows)]
     text += ["## What the figures mean", "", *(f"- **{name}**: {meaning}" for name, meaning in DEFINITIONS.items())]
     text += [f"- **warm-up rule**: {document['settings']['warm_up']}"]
@@ -209,11 +209,17 @@ def markdown(document: Mapping[str, Any], rows: Sequence[Row]) -> str:
 
 
 def _said(row: Row) -> list[str]:
-    return details(row) if row.measured else [f"not measured. {row.reason}"]
+    told = details(row) if row.measured else [f"not measured. {row.reason}"]
+    return [f"  - {line}" for line in told]
 
 
 def _who(row: Row) -> str:
-    return f"{row.bundle}, {row.kind}, {row.runtime} {row.model}, {row.threads or 'auto'} threads"
+    return f"{row.bundle}, {row.kind}, {row.runtime} {row.model}, {threads_text(row.threads)}"
+
+
+def threads_text(threads: int | None) -> str:
+    """`1 thread`, `2 threads`, or that the runtime chose."""
+    return "the runtime's threads" if threads is None else f"{threads} thread{'s' if threads != 1 else ''}"
 
 
 def _stage_tables(rows: Sequence[Row]) -> list[str]:

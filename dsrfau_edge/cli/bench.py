@@ -100,6 +100,7 @@ def command(**given: Any) -> None:
     base = None if asked.base is None else read_base(asked.base)
     if base is not None:
         require_same_device(base, around, settings(campaign))
+    _check_frames(campaign)
     interrupted = _measure(campaign, asked)
     report = _Report(campaign, asked, around, interrupted)
     if interrupted:
@@ -133,6 +134,18 @@ def _campaign(asked: Asked) -> Campaign:
         runtimes(),
         on_start=_Status().show,
     )
+
+
+def _check_frames(campaign: Campaign) -> None:
+    """Read the frames once, so that what is wrong with them is told before anything is measured.
+
+    Raises:
+        InputError: a source cannot be read, gives no frames or too many.
+    """
+    if campaign.modes.sources:
+        from dsrfau_edge.bench.inputs import read_frames
+
+        read_frames(campaign.modes.sources, campaign.template.frames)
 
 
 def _bundles(asked: Asked) -> list[Bundle]:

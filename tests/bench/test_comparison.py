@@ -53,7 +53,7 @@ def test_other_figures_where_they_are_asked_for():
 def test_rows_on_one_side_are_told():
     other = replace(ROW, runtime="openvino")
     found = against([ROW, other], [ROW, replace(ROW, threads=2)])
-    assert found.only_before == ("s.dsrfau, crops, openvino fp32, 1 threads, batch 1",)
+    assert found.only_before == ("s.dsrfau, crops, openvino fp32, 1 thread, batch 1",)
     assert found.only_now == ("s.dsrfau, crops, onnxruntime fp32, 2 threads, batch 1",)
     assert len(found.lines()) == 3
 

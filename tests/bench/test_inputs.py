@@ -72,6 +72,13 @@ def test_frames_that_cannot_be_read(tmp_path):
         read_frames([str(tmp_path / "bad.jpg")], 2)
 
 
+@pytest.mark.parametrize("source", ["0", "rtsp://example.invalid/live"])
+def test_live_sources_are_refused(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="Record it"):
+        read_frames([source], 2)
+
+
 def test_frames_that_need_too_much_memory(monkeypatch):
     from dsrfau_edge.bench import inputs
 

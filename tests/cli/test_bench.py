@@ -66,7 +66,7 @@ def test_the_report(base):
 def test_frames_and_the_bare_loop(tiny_bundle):
     done = call("bench", tiny_bundle, *ONE, "--end-to-end", "--bare")
     assert done.code == 0, done.err
-    assert "frames of portrait.jpg (1), 512x512 pixels, 1 faces a frame" in done.out
+    assert "frames of portrait.jpg (1), 512x512 pixels, 1 faces a frame on average" in done.out
     assert "Predictor.predict_crops, in turn with it" in done.out
     assert not [line for line in done.out.splitlines() if line.startswith("crops")]  # only where --crops is given
 
@@ -78,7 +78,7 @@ def test_a_slower_run_ends_in_exit_code_4(tiny_bundle, base, tmp_path):
     fast.write_text(json.dumps(told))
     done = call("bench", tiny_bundle, *ONE, "--compare", fast, "-o", tmp_path / "now.json")
     assert done.code == 4
-    assert "Slower than --max-regression 10% allows: tiny.dsrfau, crops, onnxruntime fp32, 1 threads" in done.err
+    assert "Slower than --max-regression 10% allows: tiny.dsrfau, crops, onnxruntime fp32, 1 thread" in done.err
     assert "REGRESSED" in done.out
     assert json.loads((tmp_path / "now.json").read_text())["comparison"]["changes"][0]["regressed"]
     done = call("bench", tiny_bundle, *ONE, "--compare", fast, "--max-regression", "99999999%")
