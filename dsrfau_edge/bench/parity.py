@@ -44,7 +44,6 @@ def compare(reference: Floats, found: Floats, aus: Sequence[str], sites: Sequenc
         }
     known = {au: values["pcc"] for au, values in by_au.items() if values["pcc"] is not None}
     lowest = min(known, key=lambda au: known[au] or 0.0) if known else None
-    worst = str(aus[int(difference.mean(0).argmax())])
     return {
         **about,
         "finite": True,
@@ -52,7 +51,7 @@ def compare(reference: Floats, found: Floats, aus: Sequence[str], sites: Sequenc
         "max": _rounded(float(difference.max())),
         "pcc": None if lowest is None else known[lowest],
         "lowest_pcc_au": lowest,
-        "worst_au": worst,
+        "worst_au": str(aus[int(difference.mean(0).argmax())]),
         "aus": by_au,
     }
 
