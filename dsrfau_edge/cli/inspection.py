@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,9 @@ def _spelled(values: Any, *, but: tuple[str, ...] = ()) -> str:
 
 
 def _short(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, Mapping):
+        return "(" + ", ".join(f"{key} {_short(part)}" for key, part in value.items()) + ")"
+    return ", ".join(map(_short, value)) if isinstance(value, list) else str(value)
 
 
 def _role(name: str, manifest: Manifest) -> str:
