@@ -72,7 +72,7 @@ def quantized(network, scheme):
 def run(model):
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
-    # As it is written: ONNX Runtime's optimizer takes liberties with the signed graph, which is TensorRT's to run.
+    # As it is written: ONNX Runtime's optimizer rounds the biases that the signed scheme leaves in float.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return np.concatenate([session.run(["heatmaps"], {"crops": crop[None]})[0] for crop in UNSEEN.numpy()])

@@ -18,6 +18,7 @@ from dsrfau_edge.checkpoint import sha256_of  # noqa: E402
 from dsrfau_edge.errors import DataError, UsageError  # noqa: E402
 from dsrfau_edge.shards import read_index, write_index, write_shard  # noqa: E402
 from dsrfau_edge.train.checkpoint import load_network, save_checkpoint  # noqa: E402
+from dsrfau_edge.train.data.dataset import Batch  # noqa: E402
 from dsrfau_edge.train.data.prepared import load_prepared  # noqa: E402
 from dsrfau_edge.train.module import TrainingModule  # noqa: E402
 from dsrfau_edge.train.networks.heatmap import HeatmapNetwork  # noqa: E402
@@ -151,6 +152,25 @@ def test_the_losses_see_the_head_as_they_left_it(data, trained, tmp_path):
     for row, site in enumerate(data.index.sites):
         torch.testing.assert_close(head.weight[row] * SPREAD[site], before.weight[row])
         torch.testing.assert_close(head.bias[row] * SPREAD[site], before.bias[row])
+
+
+def test_adaptors_are_fitted_before_the_student_is_trained_by_them(data, trained, tmp_path, monkeypatch):
+    def losses():
+        tuning = Tuning(trained / "student", data, recipe(trained), RunOptions(tmp_path), U8S8, trained / "teacher")
+        torch.manual_seed(3)
+        task = tuning.task().eval()
+        batch = Batch(*(torch.from_numpy(np.stack(part)) for part in zip(*map(sample, range(8)), strict=True)))
+        with torch.no_grad():
+            return {name: float(value) for name, value in task(batch).items()}
+
+    def sample(position):
+        return data.frame(position)[0], data.intensities[position], data.frame(position)[1]
+
+    fitted = losses()
+    monkeypatch.setattr("dsrfau_edge.train.quantization.tuning.fit_adaptors", lambda task, crops: None)
+    random = losses()
+    assert fitted["feature_map"] < 0.5 * random["feature_map"]
+    assert fitted["heatmap"] == random["heatmap"], "the student is left alone"
 
 
 def test_frozen_stages_keep_their_weights_and_are_rounded(data, trained, tmp_path):

@@ -60,7 +60,7 @@ def test_names(text):
 
 
 def test_options(text):
-    for role in ("all", "teacher", "student", "summary"):
+    for role in ("all", "teacher", "student", "summary", "qat"):
         for parameter in command.commands[role].params:
             options = [option for option in parameter.opts if option.startswith("--")]
             if not options or options[0] in ("--json", "--verbose", "--quiet", "--version"):

@@ -14,12 +14,14 @@ from dsrfau_edge.metrics import evaluate, sites_to_aus
 
 from ..checkpoint import CALIBRATION_COUNT, load_network
 from ..data.prepared import PreparedData
+from ..distillation import DistillationTask
 from ..inference import predict_all
 from ..networks.heatmap import HeatmapNetwork
 from ..recipes import Recipe
 from ..run import RunOptions, calibration_order, make_task
 from ..spread import match_spread
 from ..task import HeatmapTask
+from .adaptors import fit_adaptors
 from .network import FakeQuantizedNetwork
 from .scheme import Scheme
 
@@ -42,12 +44,16 @@ class Tuning:
     def task(self) -> HeatmapTask:
         """The checkpoint's network under fake quantization, and the losses of its training."""
         trained, described = load_network(self.folder)
-        network = FakeQuantizedNetwork(trained, self.scheme, self._calibration(), every=self.recipe.qat.every).eval()
+        crops = self._calibration()
+        network = FakeQuantizedNetwork(trained, self.scheme, crops, every=self.recipe.qat.every).eval()
         self._before = self._cost(network)
         self._say("before", self._before)
         _undo_spread(network, described.sites, described.training.get("spread") or {})
         student, frozen = self.recipe.qat.role(self.recipe.student), self.recipe.qat.frozen_stages
-        return make_task(network, self.data, self.recipe, student, self.teacher, frozen_stages=frozen)
+        task = make_task(network, self.data, self.recipe, student, self.teacher, frozen_stages=frozen)
+        if isinstance(task, DistillationTask):
+            fit_adaptors(task, crops)
+        return task
 
     def finish(self, task: HeatmapTask) -> tuple[HeatmapNetwork, Mapping[str, Any]]:
         """The network in float, with its intensities spread again as those of the checkpoint were."""

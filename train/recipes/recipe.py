@@ -128,7 +128,7 @@ class QatConfig:
 
     epochs: int = 1
     batch: int = 32
-    learning_rate: float = 2e-4
+    learning_rate: float = 3e-5
     backbone_rate: float = 1.0
     weight_decay: float = 0.0
     warmup: float = 0.05
