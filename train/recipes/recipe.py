@@ -134,7 +134,7 @@ class QatConfig:
     warmup: float = 0.05
     clip: float = 1.0
     frozen_stages: int = 0
-    ema: float = 0.0
+    ema: float = 0.97
     every: int = 50
     precision: str = "32-true"
 
