@@ -25,7 +25,7 @@ Target = Literal["onnx", "openvino", "tensorrt"]
 Precision = Literal["fp32", "fp16", "int8"]
 
 #: What every graph takes; written down so that a reader of the manifest needs no source code.
-_INPUT = {"dtype": "uint8", "layout": "NHWC", "colour": "BGR"}
+INPUT = {"dtype": "uint8", "layout": "NHWC", "colour": "BGR"}
 
 
 _DESCRIBED = ("parity", "gate", "source", "training", "data", "metrics", "build")
@@ -116,7 +116,7 @@ class Manifest:
             "aus": list(self.aus),
             "sites": list(self.sites),
             "intensity_range": [0, MAX_INTENSITY],
-            "input": {"size": self.input_size, **_INPUT},
+            "input": {"size": self.input_size, **INPUT},
             "batch": self.batch,
             "template": dict(self.template),
             "heatmap": dict(self.heatmap),
@@ -220,7 +220,7 @@ def _problem(manifest: Manifest, raw: Mapping[str, Any]) -> str | None:
         (bool(manifest.aus and manifest.sites), "it names no action units or no sites"),
         (manifest.input_size > 0 and manifest.heatmap_size > 0, "a size is not positive"),
         (manifest.batch == "dynamic" or manifest.batch > 0, "the batch is not positive"),
-        (all(raw["input"].get(key) == value for key, value in _INPUT.items()), f"its input is not {_INPUT}"),
+        (all(raw["input"].get(key) == value for key, value in INPUT.items()), f"its input is not {INPUT}"),
         # A name with a folder in it could point outside the bundle.
         (all(name == PurePath(name).name and name not in ("", "..") for name in named), "a file's name is not plain"),
         (all(name in manifest.files for name in models), "a model file has no checksum"),

@@ -19,7 +19,7 @@ from .. import __version__
 from ..action_units import MAX_INTENSITY
 from ..bundle import write_bundle
 from ..errors import UsageError, VerificationFailed
-from ..manifest import CALIBRATION, Manifest, Precision
+from ..manifest import CALIBRATION, INPUT, Manifest, Precision
 from ..runtimes.base import ModelFiles, Progress, SessionOptions
 from ..runtimes.registry import runtimes
 from . import verification
@@ -218,19 +218,23 @@ class Conversion:
         return {option.name for option in self.target.options}
 
     def _metadata(self) -> dict[str, str]:
-        """What the model says of itself in its own format, for tools that know nothing of bundles."""
+        """What the model says of itself in its own format, for tools that know nothing of bundles: JSON by key.
+
+        Checkpoints' graphs say the same in the same words (`train.checkpoint`), but for the precision.
+        """
         source = self.source
-        return {
-            "dsrfau.version": __version__,
-            "dsrfau.name": source.name,
-            "dsrfau.precision": self.options.precision,
-            "dsrfau.input": f"uint8 N,{source.input_size},{source.input_size},3 BGR",
-            "dsrfau.intensity_range": f"0..{MAX_INTENSITY:g}",
-            "dsrfau.aus": ",".join(source.aus),
-            "dsrfau.sites": ",".join(source.sites),
-            "dsrfau.template": json.dumps(dict(source.template), separators=(",", ":")),
-            "dsrfau.heatmap": json.dumps(dict(source.heatmap), separators=(",", ":")),
+        said = {
+            "version": __version__,
+            "name": source.name,
+            "precision": self.options.precision,
+            "aus": list(source.aus),
+            "sites": list(source.sites),
+            "intensity_range": [0, MAX_INTENSITY],
+            "input": {"size": source.input_size, **INPUT},
+            "template": dict(source.template),
+            "heatmap": dict(source.heatmap),
         }
+        return {f"dsrfau.{key}": json.dumps(value) for key, value in said.items()}
 
     def _layers(self, examiner: Examiner) -> list[Layer]:
         """The layers that int8 hurts, the most sensitive first."""

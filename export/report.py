@@ -114,9 +114,9 @@ class ExportReport:
         )
 
     def _labelled(self, gate: Gate) -> str:
-        name, worst = gate.worst
+        (name, worst), mean = gate.worst, round(gate.mean, 4) + 0.0  # which is never a negative zero
         return (
-            f"against labels ({gate.origin}): ICC(3,1) falls by {round(gate.mean, 4) + 0.0:.4f} on average; worst {name} "
+            f"against labels ({gate.origin}): ICC(3,1) falls by {mean:.4f} on average; worst {name} "
             f"{worst.before:.3f} to {worst.after:.3f}"
         )
 

@@ -76,14 +76,17 @@ def run(files: ModelFiles, job: Job, seconds: float) -> dict[str, Any]:
 def parse(printed: str) -> dict[str, Any]:
     """Milliseconds and throughput from what it prints."""
     patterns = {
-        "p50": r"Median:\s*([\d.]+) ms",
-        "mean": r"Average:\s*([\d.]+) ms",
-        "max": r"Max:\s*([\d.]+) ms",
-        "throughput": r"Throughput:\s*([\d.]+) FPS",
-        "calls": r"Count:\s*(\d+) iterations",
+        "p50": r"Median:\s*([\d.]+) (ms|us)",
+        "mean": r"Average:\s*([\d.]+) (ms|us)",
+        "max": r"Max:\s*([\d.]+) (ms|us)",
+        "throughput": r"Throughput:\s*([\d.]+) (FPS)",
+        "calls": r"Count:\s*(\d+) (iterations)",
     }
     matches = {name: re.search(pattern, printed) for name, pattern in patterns.items()}
-    found: dict[str, Any] = {name: float(match[1]) for name, match in matches.items() if match}
+    # What takes less than a millisecond on average is printed in microseconds.
+    found: dict[str, Any] = {
+        name: float(match[1]) / (1e3 if match[2] == "us" else 1) for name, match in matches.items() if match
+    }
     return {**found, "calls": int(found["calls"])} if "calls" in found else found
 
 

@@ -171,6 +171,8 @@ def test_benchmark_apps_output():
     assert found == {"p50": 2.07, "mean": 2.14, "max": 8.34, "throughput": 457.29, "calls": 915}
     assert vendor._version(printed) == "2026.4.1"
     assert vendor.parse("nothing") == {}
+    fast = vendor.parse("[ INFO ]    Median:        571.30 us\n[ INFO ]    Max:           2090.84 us\n")
+    assert fast == pytest.approx({"p50": 0.5713, "max": 2.09084}), "what takes less than a millisecond is told in µs"
 
 
 def test_benchmark_app_is_asked_as_our_own_calls_are_made(opened_bundle, tmp_path):

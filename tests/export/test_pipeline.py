@@ -77,7 +77,7 @@ def test_the_portable_graph_itself_is_stored_once(tiny_bundle: Path, tmp_path: P
         onnx.load_model_from_string(tiny_onnx),
     )
     assert [node.name for node in stored.graph.node] == [node.name for node in original.graph.node]
-    assert {entry.key: entry.value for entry in stored.metadata_props}["dsrfau.aus"] == "AU04,AU12,AU25"
+    assert {entry.key: entry.value for entry in stored.metadata_props}["dsrfau.aus"] == '["AU04", "AU12", "AU25"]'
 
 
 @pytest.mark.parametrize("batch", [3, "dynamic"])

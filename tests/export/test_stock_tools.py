@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,10 @@ from dsrfau_edge.export.conversion import ExportOptions  # noqa: E402
 from dsrfau_edge.export.pipeline import export  # noqa: E402
 
 EXPECTED = {
-    "aus": "AU04,AU12,AU25",
-    "input": "uint8 N,32,32,3 BGR",
-    "intensity_range": "0..5",
-    "sites": "AU04_left,AU04_right,AU12_left,AU12_right,AU25",
+    "aus": ["AU04", "AU12", "AU25"],
+    "input": {"size": 32, "dtype": "uint8", "layout": "NHWC", "colour": "BGR"},
+    "intensity_range": [0, 5],
+    "sites": ["AU04_left", "AU04_right", "AU12_left", "AU12_right", "AU25"],
 }
 
 
@@ -31,8 +32,8 @@ def test_onnxruntime(tiny_checkpoint: Path, tmp_path: Path, tiny_crops: Any, tar
     assert report.path is not None
     session = onnxruntime.InferenceSession(report.path / "model.onnx", providers=["CPUExecutionProvider"])
     said = session.get_modelmeta().custom_metadata_map
-    assert {key: said[f"dsrfau.{key}"] for key in EXPECTED} == EXPECTED
-    assert said["dsrfau.precision"] == precision
+    assert {key: json.loads(said[f"dsrfau.{key}"]) for key in EXPECTED} == EXPECTED
+    assert json.loads(said["dsrfau.precision"]) == precision
     assert session.run(["intensities"], {"crops": tiny_crops[:1]})[0].shape == (1, 5)
 
 
@@ -44,7 +45,7 @@ def test_openvino_and_its_benchmark_app(tiny_checkpoint: Path, tmp_path: Path, t
     (report,) = export(tiny_checkpoint, "openvino", tmp_path, ExportOptions(precision=precision))
     assert report.path is not None
     model = ov.Core().read_model(report.path / "model.xml")
-    assert {key: model.get_rt_info(["dsrfau", key]).astype(str) for key in EXPECTED} == EXPECTED
+    assert {key: json.loads(model.get_rt_info(["dsrfau", key]).astype(str)) for key in EXPECTED} == EXPECTED
     compiled = ov.compile_model(model, "CPU")
     assert np.isfinite(compiled([tiny_crops[:1]])["intensities"]).all()
     import subprocess
@@ -64,8 +65,6 @@ def test_openvino_and_its_benchmark_app(tiny_checkpoint: Path, tmp_path: Path, t
 
 
 def test_inspect_says_what_is_in_it(tiny_checkpoint: Path, tmp_path: Path) -> None:
-    import json
-
     from click.testing import CliRunner
 
     from dsrfau_edge.cli.export import command

@@ -37,6 +37,8 @@ YES, NO = Availability(ok=True, version="1"), Availability(ok=False, reason="it 
 
 @pytest.fixture
 def use(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(registry, "_MACHINE", "aarch64")
+
     def install(**available: Availability) -> None:
         reads = {"onnxruntime": ("onnx",), "openvino": ("openvino", "onnx"), "tensorrt": ("tensorrt",)}
         fakes = {name: Fake(name, reads[name], state) for name, state in available.items()}
@@ -63,6 +65,16 @@ def test_the_rejected_are_named_with_reason_and_fix(use: Any, opened_bundle: Bun
     rejected = {name: (reason, fix) for name, reason, fix in choice.rejected}
     assert rejected["tensorrt"] == ("it is missing", "pip install it")
     assert rejected["openvino"][1] == "--runtime openvino"
+
+
+@pytest.mark.parametrize(("machine", "expected"), [("x86_64", "openvino"), ("aarch64", "onnxruntime")])
+@pytest.mark.parametrize("model_format", ["onnx", "tensorrt"])
+def test_of_two_that_read_it_the_faster_on_this_processor_is_first(
+    use: Any, monkeypatch: pytest.MonkeyPatch, opened_bundle: Bundle, machine: str, expected: str, model_format: Any
+) -> None:
+    use(onnxruntime=YES, openvino=YES)
+    monkeypatch.setattr(registry, "_MACHINE", machine)
+    assert choose(replace(opened_bundle.model_files(), format=model_format)).runtime.name == expected
 
 
 @pytest.mark.parametrize(
