@@ -55,6 +55,8 @@ def test_help_needs_no_opencv():
 
 
 def test_a_predictor_loads_the_runtime_it_uses_and_no_other():
-    loaded = loaded_by("from dsrfau_edge import Predictor; Predictor().close()")
-    assert "onnxruntime" in loaded
-    assert not loaded & (HEAVY - {"onnxruntime"})
+    for name in ("onnxruntime", "openvino"):
+        pytest.importorskip(name)
+        loaded = loaded_by(f"from dsrfau_edge import Predictor; Predictor(runtime={name!r}).close()")
+        assert name in loaded
+        assert not loaded & (HEAVY - {name})

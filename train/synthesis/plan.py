@@ -98,7 +98,7 @@ def _version() -> str:
         for path in [*here.rglob("*.py"), *here.rglob("*.json"), *here.glob("shaders/*")]
         if path.name not in _WITHOUT_EFFECT
     )
-    beside = [package / "action_units.py", *(package / "face").glob("*.py"), here.parent / "data" / "shards.py"]
+    beside = [package / "action_units.py", *(package / "face").glob("*.py"), package / "shards.py"]
     return hashlib.sha256(b"".join(path.read_bytes() for path in [*sorted(code), *sorted(beside)])).hexdigest()
 
 

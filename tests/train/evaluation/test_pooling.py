@@ -84,7 +84,7 @@ def test_columns_are_matched_by_name(tmp_path, write_faces, recorded):
     with_all = open_session(subject, "onnxruntime")
     every = predict_views(with_all.session, data, np.arange(12), {})[""]
     with_all.session.close()
-    found = evaluate_models(request(recorded, data=tmp_path / "other", split="all"))
+    found = evaluate_models(request(recorded, data=tmp_path / "other", split="all", runtime="onnxruntime"))
     for column, site in enumerate(common.sites):
         np.testing.assert_array_equal(found.pooled.views[""][:, column], every[:, subject.sites.index(site)])
 

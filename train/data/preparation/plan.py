@@ -141,7 +141,7 @@ class Plan:
 def _version() -> str:
     package, here = Path(dsrfau_edge.__file__).parent, Path(__file__).parent
     own = [path for path in (*here.glob("*.py"), *here.glob("*.json")) if path.name not in _WITHOUT_EFFECT]
-    beside = [package / "action_units.py", *(package / "face").glob("*.py"), here.parent / "shards.py"]
+    beside = [package / "action_units.py", *(package / "face").glob("*.py"), package / "shards.py"]
     return hashlib.sha256(b"".join(path.read_bytes() for path in [*sorted(own), *sorted(beside)])).hexdigest()
 
 
