@@ -42,8 +42,8 @@ def unequal(network: Any, factor: float, seed: int = 0) -> None:
             readers = [block.expand[0] for block in blocks[1:]]
             last = position + 1 == len(stages)
             readers.append(upsampler.reduce[0][0] if last else stages[position + 1][0].expand[0])
-            if upsampler.lateral is not None and position in backbone._taps[:3]:
-                readers.append(upsampler.lateral[2 - backbone._taps.index(position)][0])
+            if upsampler.lateral is not None and position in backbone.taps[:3]:
+                readers.append(upsampler.lateral[2 - backbone.taps.index(position)][0])
             for reader in readers:
                 reader.weight /= factors[None, :, None, None]
 

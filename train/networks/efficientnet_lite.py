@@ -128,9 +128,9 @@ class EfficientNetLite(nn.Module):
             blocks += [InvertedResidual(outputs, outputs, kernel, 1, expansion) for _ in range(repeats - 1)]
             self.stages.append(nn.Sequential(*blocks))
             inputs = outputs
-        self._taps = (*_TAPS, len(stages) - 1)
+        self.taps = (*_TAPS, len(stages) - 1)
         #: Channels of the features at strides 4, 8, 16 and 32.
-        self.channels = tuple(stages[tap].channels for tap in self._taps)
+        self.channels = tuple(stages[tap].channels for tap in self.taps)
         self.classifier = (
             nn.Sequential(
                 nn.Conv2d(inputs, HEAD_CHANNELS, 1, bias=False),
@@ -150,7 +150,7 @@ class EfficientNetLite(nn.Module):
         features = []
         for position, stage in enumerate(self.stages):
             x = stage(x)
-            if position in self._taps:
+            if position in self.taps:
                 features.append(x)
         return features
 

@@ -22,6 +22,7 @@ from ..run import RunOptions, calibration_order, make_task
 from ..spread import match_spread
 from ..task import HeatmapTask
 from .adaptors import fit_adaptors
+from .equalize import equalize
 from .network import FakeQuantizedNetwork
 from .scheme import Scheme
 
@@ -40,16 +41,22 @@ class Tuning:
     scheme: Scheme
     teacher: Path | None
     _before: dict[str, float | None] = field(default_factory=dict)
+    _equalized: dict[str, float | None] = field(default_factory=dict)
 
     def task(self) -> HeatmapTask:
         """The checkpoint's network under fake quantization, and the losses of its training."""
         trained, described = load_network(self.folder)
         crops = self._calibration()
-        network = FakeQuantizedNetwork(trained, self.scheme, crops, every=self.recipe.qat.every).eval()
+        every, frozen = self.recipe.qat.every, self.recipe.qat.frozen_stages
+        network = FakeQuantizedNetwork(trained, self.scheme, crops, every=every).eval()
         self._before = self._cost(network)
         self._say("before", self._before)
+        if self.recipe.qat.equalize and not frozen and equalize(trained.eval(), crops) > 1:
+            network = FakeQuantizedNetwork(trained, self.scheme, crops, every=every).eval()
+            self._equalized = self._cost(network)
+            self._say("equalized", self._equalized)
         _undo_spread(network, described.sites, described.training.get("spread") or {})
-        student, frozen = self.recipe.qat.role(self.recipe.student), self.recipe.qat.frozen_stages
+        student = self.recipe.qat.role(self.recipe.student)
         task = make_task(network, self.data, self.recipe, student, self.teacher, frozen_stages=frozen)
         if isinstance(task, DistillationTask):
             fit_adaptors(task, crops)
@@ -70,7 +77,7 @@ class Tuning:
         told["quantization"] = {
             "scheme": self.scheme.name,
             **asdict(self.recipe.qat),
-            "held_out": {"before": self._before, "after": after},
+            "held_out": {"before": self._before, "equalized": self._equalized, "after": after},
         }
         return network.unquantized().to(network.ranges.device), told
 

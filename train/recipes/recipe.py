@@ -123,7 +123,7 @@ class QatConfig:
     """How a trained student is fine-tuned under fake quantization (`train.quantization`).
 
     What is not here is the student's own: network, foreground, spread. `frozen_stages` keep their weights, but are
-    quantized too; ranges are measured anew every `every` steps.
+    quantized too, and nothing is equalized then; ranges are measured anew every `every` steps.
     """
 
     epochs: int = 1
@@ -136,6 +136,7 @@ class QatConfig:
     frozen_stages: int = 0
     ema: float = 0.97
     every: int = 50
+    equalize: bool = True
     precision: str = "32-true"
 
     def __post_init__(self) -> None:
@@ -148,7 +149,9 @@ class QatConfig:
 
         Its stages are not frozen by ImageNet's weights but by the checkpoint's, which the task is told by itself.
         """
-        steps = {name: value for name, value in asdict(self).items() if name not in ("every", "frozen_stages")}
+        steps = {
+            name: value for name, value in asdict(self).items() if name not in ("every", "equalize", "frozen_stages")
+        }
         return replace(student, frozen_stages=0, **steps)
 
 
