@@ -45,8 +45,8 @@ def test_it_says_what_int8_costs_and_what_to_type_next(tmp_path, toy, student):
         "train", "qat", student, "--data", toy, "--no-teacher", "-o", tmp_path, "--scheme", "s8s8", "--limit", 30
     )
     assert told.code == 0, told.err
-    before, after, written, following = told.out.splitlines()
-    for when, line in (("before", before), ("after", after)):
+    before, equalized, after, written, following = told.out.splitlines()
+    for when, line in (("before", before), ("equalized", equalized), ("after", after)):
         assert line.startswith(f"int8 (s8s8, simulated) {when}: mean ICC ")
         assert "mean |ΔAU| 0." in line
     assert str(tmp_path / "student") in written
