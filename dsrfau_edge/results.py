@@ -13,7 +13,9 @@ from .action_units import PRESENCE_THRESHOLD, canonical_au, letter
 from .errors import UsageError
 
 if TYPE_CHECKING:
+    from .face.images import Image
     from .face.quality import Quality
+    from .signals.events import AuEvent
 
 SCHEMA = 1
 Heatmaps = Mapping[str, npt.NDArray[np.float32]]
@@ -26,8 +28,9 @@ class Face:
     Attributes:
         box: x0, y0, x1, y1 in pixels of the frame.
         confidence: that this is a face, 0 to 1.
-        id: number of the face in its frame, the largest face being 0.
-        aus: intensity 0 to 5 by AU: the mean over its sites.
+        id: number of the face: in its stream, the same from frame to frame; of a single picture, in the order of size
+            from 0.
+        aus: intensity 0 to 5 by AU: the mean over its sites; of a stream smoothed, and corrected where that was asked.
         left: intensity on the person's left, of the AUs that have sides.
         right: intensity on the person's right, likewise.
         confidences: how far to trust each AU, 0 to 1. A heuristic, see `face.quality`.
@@ -36,6 +39,9 @@ class Face:
         matrix: affine map `[2, 3]` from the frame to the aligned crop.
         crop_size: side of that crop in pixels.
         heatmaps: by site, where they were asked for.
+        raw: of a stream, the intensities of this frame alone, before smoothing and correction.
+        neutral: of a stream whose neutral baseline was asked for, the level by AU at which this face rests.
+        present: of a stream, which AUs are present, with hysteresis, so that one at the threshold does not flicker.
     """
 
     box: tuple[float, float, float, float]
@@ -50,6 +56,9 @@ class Face:
     matrix: npt.NDArray[np.float64] = field(repr=False)
     crop_size: int
     heatmaps: Heatmaps | None = field(default=None, repr=False)
+    raw: Mapping[str, float] | None = None
+    neutral: Mapping[str, float] | None = None
+    present: Mapping[str, bool] | None = None
 
     def __getitem__(self, au: str | int) -> float:
         """Intensity of an AU; `"AU4"`, `"AU04"` and `4` are the same.
@@ -65,11 +74,18 @@ class Face:
     @property
     def letters(self) -> dict[str, str]:
         """FACS letter by AU, A (trace) to E (maximum), "" where the AU is absent."""
-        return {au: letter(intensity) for au, intensity in self.aus.items()}
+        if self.present is None:
+            return {au: letter(intensity) for au, intensity in self.aus.items()}
+        return {au: (letter(intensity) or "A") if self.present[au] else "" for au, intensity in self.aus.items()}
 
     @property
     def presence(self) -> dict[str, bool]:
-        """Whether each AU is present: its intensity reaches the one threshold, as the letters' does."""
+        """Whether each AU is present, as the letters say too: its intensity has reached the one threshold.
+
+        In a stream an AU that is present stays so until it falls clearly below, see `signals.presence`.
+        """
+        if self.present is not None:
+            return dict(self.present)
         return {au: intensity >= PRESENCE_THRESHOLD for au, intensity in self.aus.items()}
 
     def only(self, aus: Sequence[str]) -> Face:
@@ -80,6 +96,9 @@ class Face:
             left={au: self.left[au] for au in aus if au in self.left},
             right={au: self.right[au] for au in aus if au in self.right},
             confidences={au: self.confidences[au] for au in aus},
+            raw=None if self.raw is None else {au: self.raw[au] for au in aus},
+            neutral=None if self.neutral is None else {au: self.neutral[au] for au in aus},
+            present=None if self.present is None else {au: self.present[au] for au in aus},
             heatmaps=None
             if self.heatmaps is None
             else {site: values for site, values in self.heatmaps.items() if site.split("_")[0] in aus},
@@ -101,6 +120,8 @@ class Face:
                     "confidence": round(self.confidences[au], 4),
                     **({"left": round(self.left[au], 4)} if au in self.left else {}),
                     **({"right": round(self.right[au], 4)} if au in self.right else {}),
+                    **({} if self.raw is None else {"raw": round(self.raw[au], 4)}),
+                    **({} if self.neutral is None else {"neutral": round(self.neutral[au], 4)}),
                 }
                 for au, intensity in self.aus.items()
             },
@@ -118,6 +139,10 @@ class FrameResult:
         timestamp: seconds since the source's beginning; None for pictures.
         size: width and height in pixels.
         faces: largest first.
+        events: onsets, apices and offsets of AUs that this frame of a stream brought.
+        latency_ms: of a live source, from the arrival of the frame to this result.
+        dropped: of a live source, frames passed over since the last result because they had gone stale.
+        image: the picture itself, where the stream was asked to keep it.
     """
 
     source: str
@@ -125,6 +150,10 @@ class FrameResult:
     timestamp: float | None
     size: tuple[int, int]
     faces: tuple[Face, ...]
+    events: tuple[AuEvent, ...] = ()
+    latency_ms: float | None = None
+    dropped: int = 0
+    image: Image | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Make the source printable, here once for all forms of output."""
@@ -140,6 +169,8 @@ class FrameResult:
             "width": self.size[0],
             "height": self.size[1],
             "faces": [face.to_dict() for face in self.faces],
+            **({"events": [event.to_dict() for event in self.events]} if self.events else {}),
+            **({} if self.latency_ms is None else {"latency_ms": round(self.latency_ms, 2), "dropped": self.dropped}),
         }
 
 
