@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args
 
-import numpy as np
-
-from .action_units import MAX_INTENSITY, Site, sites_of
 from .bundle import Bundle, default_bundle
-from .errors import BundleError, UsageError
-from .face.frontend import AlignedFace, DetectorRange, FaceFrontEnd
-from .face.images import Image, as_bgr
-from .face.quality import assess, site_confidences
-from .results import Assembler, Face, Intensities
+from .errors import UsageError
+from .estimation import Estimator
+from .face.frontend import DetectorRange, FaceFrontEnd
+from .face.images import as_bgr
+from .results import Face, FrameResult, Intensities
 from .runtimes.base import SessionOptions
 from .runtimes.registry import Selection, choose
 from .stages import Stage, untimed
 
 if TYPE_CHECKING:
+    from .face_stream import FaceStream
+    from .following import StreamOptions
     from .manifest import Precision
-    from .runtimes.base import Outputs, Progress, Session, SessionInfo
-
-_CLOSED = "The predictor is closed. Make a new one, or call it inside its `with` block."
+    from .runtimes.base import Outputs, Progress, SessionInfo
+    from .stream import Frame
 
 
 class Predictor:
@@ -78,33 +76,32 @@ class Predictor:
             raise UsageError(f"max_faces is {max_faces}; give 1 or more, or leave it out for all faces.")
         if detector_range not in get_args(DetectorRange):
             raise UsageError(f"Unknown detector range {detector_range!r}. Known: {', '.join(get_args(DetectorRange))}.")
-        self._bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle or default_bundle())
-        manifest = self._bundle.manifest
-        self._sites = _sites(self._bundle)
-        self._assemble = Assembler(manifest.aus, [(site.au, site.side) for site in self._sites])
+        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle or default_bundle())
+        manifest = opened.manifest
+        self._estimator = Estimator(opened, stage)
         self._front = FaceFrontEnd(
             manifest.alignment, manifest.input_size, detector_range=detector_range, max_faces=max_faces, stage=stage
         )
         self._stage = stage
-        self._selection = choose(self._bundle.model_files(), runtime, device, precision=precision)
+        self._selection = choose(opened.model_files(), runtime, device, precision=precision)
         native = self._selection.native if native_precision is None else native_precision
         options = SessionOptions(threads=threads, heatmaps=heatmaps, native_precision=native, progress=progress)
-        self._session: Session | None = self._selection.load(device, options)
+        self._estimator.session = self._selection.load(device, options)
 
     @property
     def aus(self) -> tuple[str, ...]:
         """AUs that the network estimates, in the order of the results."""
-        return self._bundle.manifest.aus
+        return self.bundle.manifest.aus
 
     @property
     def sided(self) -> tuple[str, ...]:
         """Those of them with a left and a right value."""
-        return tuple(site.au for site in self._sites if site.side == "left")
+        return tuple(site.au for site in self._estimator.sites if site.side == "left")
 
     @property
     def bundle(self) -> Bundle:
         """The bundle in use."""
-        return self._bundle
+        return self._estimator.bundle
 
     @property
     def selection(self) -> Selection:
@@ -118,16 +115,10 @@ class Predictor:
         Raises:
             UsageError: the predictor is closed.
         """
-        return self._open.info
-
-    @property
-    def _open(self) -> Session:
-        if self._session is None:
-            raise UsageError(_CLOSED)
-        return self._session
+        return self._estimator.session.info
 
     def __call__(self, frame: Any) -> list[Face]:
-        """Predict the faces of one frame.
+        """Predict the faces of one picture, which nothing came before and nothing follows.
 
         Args:
             frame: BGR uint8 `[H, W, 3]`, or any other picture that `face.images.as_bgr` takes.
@@ -139,22 +130,45 @@ class Predictor:
             InputError: the frame is no picture.
             UsageError: the predictor is closed.
         """
-        _ = self._open
+        _ = self._estimator.session
         image = as_bgr(frame)
-        faces = self._front(image)
-        if not faces:
-            return []
-        with self._stage("infer"):
-            outputs = self._open.infer(np.stack([face.crop for face in faces]))
+        estimates = self._estimator.faces(self._front(image), image)
         with self._stage("assemble"):
-            rows = self._rows(outputs, len(faces))
-            return [self._face(face, index, outputs, rows[index], image) for index, face in enumerate(faces)]
+            return [estimate.face(number) for number, estimate in enumerate(estimates)]
+
+    def stream(self, options: StreamOptions | None = None) -> FaceStream:
+        """What follows the faces of one camera or video from frame to frame; call it with each frame and its time.
+
+        Example:
+            >>> stream = predictor.stream()
+            >>> result = stream(frame, time.monotonic())     # tracked, smoothed, with events
+        """
+        from .face_stream import FaceStream
+
+        return FaceStream(self._estimator, self._front, options)
+
+    def video(
+        self, frames: str | Path | Iterable[Frame | tuple[float, Any]], options: StreamOptions | None = None
+    ) -> Iterator[FrameResult]:
+        """Predict the frames of a video one after another, none left out.
+
+        Args:
+            frames: the path of a video, or pairs of a time in seconds and a picture, or `Frame`s.
+            options: see `StreamOptions`.
+
+        Raises:
+            InputError: the video cannot be read, a frame is no picture, or a time does not come after the last.
+        """
+        from .stream import open_source
+
+        stream = self.stream(options)
+        found = open_source(frames).frames() if isinstance(frames, (str, Path)) else frames
+        for frame in found:
+            yield stream(frame[1], frame[0]) if isinstance(frame, tuple) else stream(frame)
 
     def infer(self, crops: Any) -> Outputs:
         """Site intensities of faces that are aligned already: crops uint8 `[N, size, size, 3]` in BGR."""
-        outputs = self._open.infer(crops)
-        self._rows(outputs, len(crops))
-        return outputs
+        return self._estimator.infer(crops)[0]
 
     def predict_crops(self, crops: Any) -> list[Intensities]:
         """AU intensities of faces that are aligned already, with the bundle's template.
@@ -166,55 +180,11 @@ class Predictor:
             UsageError: another type or number of axes; or the predictor is closed.
             InputError: no crops, or crops of another size.
         """
-        return [Intensities(*self._assemble(row)) for row in self._rows(self._open.infer(crops), len(crops))]
-
-    def _face(self, face: AlignedFace, index: int, outputs: Outputs, intensities: list[float], image: Image) -> Face:
-        aus, left, right = self._assemble(intensities)
-        quality = assess(face, image)
-        height, width = image.shape[:2]
-        trust, _, _ = self._assemble(site_confidences(face, quality, self._sites, width, height).tolist())
-        maps = None
-        if outputs.heatmaps is not None:
-            maps = {site.name: outputs.heatmaps[index, channel] for channel, site in enumerate(self._sites)}
-        return Face(
-            box=face.box,
-            confidence=face.score * face.landmarks.presence,
-            id=index,
-            aus=aus,
-            left=left,
-            right=right,
-            confidences=trust,
-            quality=quality,
-            landmarks=face.landmarks.points,
-            matrix=face.matrix,
-            crop_size=len(face.crop),
-            heatmaps=maps,
-        )
-
-    def _rows(self, outputs: Outputs, count: int) -> list[list[float]]:
-        """Site intensities of each face as plain numbers on the scale; see `Assembler` for why.
-
-        Raises:
-            BundleError: they are no intensities; a wrong number is worse than none.
-        """
-        shape = outputs.intensities.shape
-        rows: list[list[float]] = outputs.intensities.tolist() if shape == (count, len(self._sites)) else []
-        # A sum is finite where all of its parts are.
-        if not rows or not all(math.isfinite(sum(row)) for row in rows):
-            raise BundleError(
-                f"The model of {self._bundle.path} gave {list(shape)} values, not all of them numbers, for {count} "
-                f"faces of {len(self._sites)} sites. Export the bundle again, or try another --runtime."
-            )
-        return [
-            row if min(row) >= 0 and max(row) <= MAX_INTENSITY else [min(max(v, 0.0), MAX_INTENSITY) for v in row]
-            for row in rows
-        ]
+        return self._estimator.intensities(crops)
 
     def close(self) -> None:
         """Free the model. Calling it again does nothing."""
-        session, self._session = self._session, None
-        if session is not None:
-            session.close()
+        self._estimator.close()
 
     def __enter__(self) -> Predictor:
         return self
@@ -223,13 +193,3 @@ class Predictor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-
-def _sites(bundle: Bundle) -> tuple[Site, ...]:
-    sites = sites_of(bundle.manifest.aus)
-    if tuple(site.name for site in sites) != tuple(bundle.manifest.sites):
-        raise BundleError(
-            f"The sites in the manifest of {bundle.path} are not those of its AUs in this version. Export the bundle "
-            "again from its checkpoint, or use the version of dsrfau-edge that made it."
-        )
-    return sites

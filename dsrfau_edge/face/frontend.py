@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Literal
@@ -14,9 +14,10 @@ from ..errors import InputError
 from ..stages import Stage, untimed
 from .alignment import AlignmentTemplate, warp
 from .detector import Detection, FaceDetector, Range
-from .landmarks import FaceMesh, Landmarks, roi_from_detection
+from .landmarks import FaceMesh, Landmarks, Roi, roi_from_detection
 
 DetectorRange = Literal["auto", "short", "full"]
+Box = tuple[float, float, float, float]
 _NEAR = 0.2  # of the longer side of the picture
 
 
@@ -24,7 +25,7 @@ _NEAR = 0.2  # of the longer side of the picture
 class AlignedFace:
     """One face: box (x0, y0, x1, y1) and landmarks in pixels of the picture, `matrix` from there to its `crop`."""
 
-    box: tuple[float, float, float, float]
+    box: Box
     score: float
     landmarks: Landmarks
     matrix: npt.NDArray[np.float64]
@@ -59,25 +60,56 @@ class FaceFrontEnd:
         ranges: tuple[Range, ...] = ("short", "full") if detector_range == "auto" else (detector_range,)
         self._detectors = [FaceDetector(range_, min_score) for range_ in ranges]
         self._mesh = FaceMesh()
-        self._template = template
         self._size = size
-        self._max_faces = max_faces
         self._stage = stage
+        self.template = template
+        self.max_faces = max_faces
 
     def __call__(self, image: npt.NDArray[np.uint8]) -> list[AlignedFace]:
         """Faces of a BGR picture `[H, W, 3]`, the largest first; an empty list where there are none."""
+        return self.find(image)[: self.max_faces]
+
+    def find(
+        self, image: npt.NDArray[np.uint8], known: Sequence[Box] = (), turn: int | None = None
+    ) -> list[AlignedFace]:
+        """Faces, the largest first.
+
+        Args:
+            image: BGR `[H, W, 3]`.
+            known: boxes of faces that need not be found again.
+            turn: look with one of the detectors alone, each turn with the next; by default with all that it takes.
+        """
         faces: list[AlignedFace] = []
-        for detector in self._detectors:
-            if faces and _side(faces[0].box) >= _NEAR * max(image.shape[:2]):
+        detectors = self._detectors if turn is None else [self._detectors[turn % len(self._detectors)]]
+        for detector in detectors:
+            boxes = [*known, *(face.box for face in faces)]
+            if any(side(box) >= _NEAR * max(image.shape[:2]) for box in boxes) and detector is not detectors[0]:
                 break  # whoever is that close is alone or among others as close
             with self._stage("detect"):
                 found = detector.detect(image)
-            new = [one for one in found if not any(_same(one.box, face.box) for face in faces)]
+            new = [one for one in found if not any(same_place(one.box, box) for box in boxes)]
             aligned = (self.align(image, one) for one in sorted(new, key=lambda one: -one.area))
             # Counted after the landmarks have had their say: a false detection must not take a face's place.
-            faces += islice((face for face in aligned if face is not None), self._max_faces)
-            faces.sort(key=lambda face: -_side(face.box))
-        return faces[: self._max_faces]
+            faces += islice((face for face in aligned if face is not None), self.max_faces)
+            faces.sort(key=lambda face: -side(face.box))
+        return faces
+
+    def landmarks(self, image: npt.NDArray[np.uint8], roi: Roi) -> Landmarks:
+        """Points of the face in a region, in one pass; their presence says whether there is one."""
+        with self._stage("landmarks"):
+            return self._mesh(image, roi)
+
+    def cut(
+        self, image: npt.NDArray[np.uint8], landmarks: npt.NDArray[np.floating]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
+        """Matrix and crop of the face whose points `[468, 2]` or wider are given.
+
+        Raises:
+            InputError: the points coincide, so that there is no face to align.
+        """
+        with self._stage("align"):
+            matrix = self.template.matrix(landmarks, self._size)
+            return matrix, warp(image, matrix, self._size)
 
     def align(self, image: npt.NDArray[np.uint8], detection: Detection) -> AlignedFace | None:
         """Landmarks and crop of one detection; None where the landmark network sees no face in it."""
@@ -85,27 +117,29 @@ class FaceFrontEnd:
             landmarks = self._mesh.place(image, roi_from_detection(detection))
         if landmarks is None:
             return None
-        with self._stage("align"):
-            try:
-                matrix = self._template.matrix(landmarks.points, self._size)
-            except InputError:
-                return None
-            crop = warp(image, matrix, self._size)
-        return AlignedFace(_inside(detection.box, image), detection.score, landmarks, matrix, crop)
+        try:
+            matrix, crop = self.cut(image, landmarks.points)
+        except InputError:
+            return None
+        return AlignedFace(inside(detection.box, image), detection.score, landmarks, matrix, crop)
 
 
-def _side(box: tuple[float, float, float, float]) -> float:
+def side(box: Box) -> float:
+    """The longer side of a box."""
     return max(box[2] - box[0], box[3] - box[1])
 
 
-def _same(one: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+def centre(box: Box) -> complex:
+    """Centre of a box, x being the real part."""
+    return complex(box[0] + box[2], box[1] + box[3]) / 2
+
+
+def same_place(one: Box, other: Box) -> bool:
     """Whether two boxes are of one face: their centres are closer than half a side of the smaller one."""
-    x = (one[0] + one[2] - other[0] - other[2]) / 2
-    y = (one[1] + one[3] - other[1] - other[3]) / 2
-    return math.hypot(x, y) < min(_side(one), _side(other)) / 2
+    return abs(centre(one) - centre(other)) < min(side(one), side(other)) / 2
 
 
-def _inside(box: tuple[float, float, float, float], image: npt.NDArray[np.uint8]) -> tuple[float, float, float, float]:
+def inside(box: Box, image: npt.NDArray[np.uint8]) -> Box:
     """The part of a box that lies in the picture."""
     height, width = image.shape[:2]
     x0, y0, x1, y1 = box

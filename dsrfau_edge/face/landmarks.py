@@ -18,7 +18,7 @@ from .detector import LEFT_EYE, RIGHT_EYE, Detection
 from .network import TfliteNetwork, sigmoid
 
 _SIZE = 192
-_MIN_PRESENCE = 0.5
+MIN_PRESENCE = 0.5
 _ROI_SCALE = 1.5  # the region is this much larger than the face
 _OUTER_EYE_CORNERS = (33, 263)  # the person's right and left
 
@@ -97,7 +97,7 @@ class FaceMesh:
         That region is steadier than a detector's box, and it is the one that tracking will use.
         """
         first = self(image, roi)
-        if first.presence < _MIN_PRESENCE:
+        if first.presence < MIN_PRESENCE:
             return None
         found = self(image, roi_from_landmarks(first.points))
-        return found if found.presence >= _MIN_PRESENCE else None
+        return found if found.presence >= MIN_PRESENCE else None
