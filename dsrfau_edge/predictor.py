@@ -79,11 +79,18 @@ class Predictor:
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle or default_bundle())
         manifest = opened.manifest
         self._estimator = Estimator(opened, stage)
-        self._front = FaceFrontEnd(
-            manifest.alignment, manifest.input_size, detector_range=detector_range, max_faces=max_faces, stage=stage
-        )
         self._stage = stage
         self._selection = choose(opened.model_files(), runtime, device, precision=precision)
+        self._front = FaceFrontEnd(
+            manifest.alignment,
+            manifest.input_size,
+            detector_range=detector_range,
+            max_faces=max_faces,
+            stage=stage,
+            # OpenVINO runs the face models faster too; it is loaded for them only where it is in use anyway.
+            engine="openvino" if self._selection.runtime.name == "openvino" else "opencv",
+            threads=threads,
+        )
         native = self._selection.native if native_precision is None else native_precision
         options = SessionOptions(threads=threads, heatmaps=heatmaps, native_precision=native, progress=progress)
         self._estimator.session = self._selection.load(device, options)

@@ -52,7 +52,7 @@ class OpenVinoRuntime:
         try:
             openvino = importlib.import_module("openvino")
             version = str(openvino.__version__).split("-")[0]
-            present = list(_core(os.getpid()).available_devices)
+            present = list(shared_core().available_devices)
         except Exception as error:  # a broken native library raises anything
             return Availability(ok=False, reason=_import_reason(error), fix=_INSTALL)
         name = _device(device)
@@ -96,7 +96,7 @@ class OpenVinoSession:
         self._options = options
         self._lock = threading.Lock()
         self._info: SessionInfo | None = None
-        core = _core(os.getpid())
+        core = shared_core()
         kept, self._notes = _cache(self._name, core, options)
         self._properties = _properties(model, self._name, options) | kept
         self._one: _Compiled | None = self._compile(_read(core, model), one=model.batch is None)
@@ -128,7 +128,7 @@ class OpenVinoSession:
                 if len(crops) == self._limit:
                     return self._one.run(crops)
                 if self._many is None:
-                    self._many = self._compile(_read(_core(os.getpid()), self._model), one=False)
+                    self._many = self._compile(_read(shared_core(), self._model), one=False)
                 return self._many.run(crops)
             except DsrfauError:
                 raise
@@ -149,7 +149,7 @@ class OpenVinoSession:
         try:
             if one:
                 network.reshape([1, size, size, 3])
-            compiled = _core(os.getpid()).compile_model(network, self._name, self._properties)
+            compiled = shared_core().compile_model(network, self._name, self._properties)
             return _Compiled(self._openvino, compiled, heatmaps=self._options.heatmaps)
         except Exception as error:
             raise RuntimeUnavailable(
@@ -164,7 +164,7 @@ class OpenVinoSession:
             for precision in _executed(compiled.get_runtime_model()):
                 layers[precision] = layers.get(precision, 0) + 1
             devices = [str(name).strip("()") for name in compiled.get_property("EXECUTION_DEVICES")]
-            core = _core(os.getpid())
+            core = shared_core()
             named = " + ".join(f"{name} ({core.get_property(name, 'FULL_DEVICE_NAME')})" for name in devices)
         except Exception as error:  # telling more must not stop what works
             named, notes = "", (*notes, f"OpenVINO does not tell what it executes: {first_line(error)}.")
@@ -203,9 +203,13 @@ class _Compiled:
         return Outputs(*(np.array(request.get_tensor(name).data, np.float32) for name in self._outputs))
 
 
-@cache
-def _core(process: int) -> Any:
+def shared_core() -> Any:
     """OpenVINO's core, one for each process, which loads the plugins of the devices once."""
+    return _core_of(os.getpid())
+
+
+@cache
+def _core_of(process: int) -> Any:
     del process
     return importlib.import_module("openvino").Core()
 

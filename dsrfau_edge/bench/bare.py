@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from collections.abc import Callable
 from typing import Any
@@ -71,12 +70,12 @@ def _openvino(model: ModelFiles, device: str | None, options: SessionOptions, ba
 
     from ..runtimes import openvino as ours
 
-    network = ours._core(os.getpid()).read_model(model.path)
+    network = ours.shared_core().read_model(model.path)
     ours._drop_heatmaps(network)
     network.reshape([batch, model.input_size, model.input_size, 3])  # as benchmark_app does: a fixed shape is faster
     name = ours._device(device)
     properties = ours._properties(model, name, options)
-    request = ours._core(os.getpid()).compile_model(network, name, properties).create_infer_request()
+    request = ours.shared_core().compile_model(network, name, properties).create_infer_request()
 
     def call(crops: Crops) -> object:
         request.set_input_tensor(0, openvino.Tensor(crops, shared_memory=True))

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .network import TfliteNetwork, sigmoid
+from .network import Engine, FaceModel, load, sigmoid
 
 Range = Literal["short", "full"]
 RIGHT_EYE, LEFT_EYE = 0, 1  # the person's own; key points 2 to 5 are nose tip, mouth, right ear, left ear
@@ -36,18 +36,23 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class _Model:
-    file: str
-    size: int
-    outputs: tuple[str, str]
+    network: FaceModel
     cells: tuple[tuple[int, int], ...]  # (stride, anchors in each cell)
 
 
 _MODELS: Mapping[Range, _Model] = {
-    "short": _Model("face_detection_short_range.tflite", 128, ("classificators", "regressors"), ((8, 2), (16, 6))),
+    "short": _Model(
+        FaceModel("face_detection_short_range.tflite", 128, ("classificators", "regressors"), 1 / 127.5, -1.0),
+        ((8, 2), (16, 6)),
+    ),
     "full": _Model(
-        "face_detection_full_range.tflite",
-        192,
-        ("reshaped_classifier_face_4", "reshaped_regressor_face_4"),
+        FaceModel(
+            "face_detection_full_range.tflite",
+            192,
+            ("reshaped_classifier_face_4", "reshaped_regressor_face_4"),
+            1 / 127.5,
+            -1.0,
+        ),
         ((4, 1),),
     ),
 }
@@ -60,24 +65,34 @@ class FaceDetector:
     in a square picture: faces of 12 % and 6 % of its side are always found, of 10 % and 5 % sometimes.
     """
 
-    def __init__(self, range: Range = "short", min_score: float = 0.5, *, overlap: float = 0.3) -> None:
+    def __init__(
+        self,
+        range: Range = "short",
+        min_score: float = 0.5,
+        *,
+        overlap: float = 0.3,
+        engine: Engine = "opencv",
+        threads: int | None = None,
+    ) -> None:
         """Read the model.
 
         Args:
             range: which of MediaPipe's two models.
             min_score: faces below are dropped.
             overlap: intersection over union from which on two boxes are one face.
+            engine: what runs the model, see `network.load`.
+            threads: likewise.
         """
-        self._model = _MODELS[range]
-        self._network = TfliteNetwork(self._model.file, self._model.outputs)
-        self._anchors = _anchors(self._model)
+        self._size = _MODELS[range].network.size
+        self._network = load(_MODELS[range].network, engine, threads)
+        self._anchors = _anchors(_MODELS[range])
         self._min_score = min_score
         self._overlap = overlap
 
     def detect(self, image: npt.NDArray[np.uint8]) -> list[Detection]:
         """Faces of a BGR picture, the best score first."""
-        picture, scale, shift = _letterbox(image, self._model.size)
-        logits, codes = self._network(picture, scale=1 / 127.5, offset=-1.0)
+        picture, scale, shift = _letterbox(image, self._size)
+        logits, codes = self._network(picture)
         scores = sigmoid(logits.reshape(-1))
         keep = np.flatnonzero(scores >= self._min_score)
         if keep.size == 0:
@@ -98,7 +113,7 @@ class FaceDetector:
 def _anchors(model: _Model) -> npt.NDArray[np.float32]:
     grids = []
     for stride, count in model.cells:
-        side = model.size // stride
+        side = model.network.size // stride
         y, x = np.mgrid[:side, :side]
         cells = (np.stack([x, y], -1).reshape(-1, 2) + 0.5) * stride
         grids.append(np.repeat(cells, count, axis=0))

@@ -15,6 +15,7 @@ from ..stages import Stage, untimed
 from .alignment import AlignmentTemplate, warp
 from .detector import Detection, FaceDetector, Range
 from .landmarks import FaceMesh, Landmarks, Roi, roi_from_detection
+from .network import Engine
 
 DetectorRange = Literal["auto", "short", "full"]
 Box = tuple[float, float, float, float]
@@ -44,6 +45,8 @@ class FaceFrontEnd:
         max_faces: int | None = None,
         min_score: float = 0.5,
         stage: Stage = untimed,
+        engine: Engine = "opencv",
+        threads: int | None = None,
     ) -> None:
         """Read the face models.
 
@@ -56,10 +59,12 @@ class FaceFrontEnd:
             max_faces: keep the largest so many; all by default.
             min_score: detections below are dropped.
             stage: entered around `detect`, `landmarks` and `align`, see `stages`.
+            engine: what runs the face models, see `network.load`.
+            threads: likewise.
         """
         ranges: tuple[Range, ...] = ("short", "full") if detector_range == "auto" else (detector_range,)
-        self._detectors = [FaceDetector(range_, min_score) for range_ in ranges]
-        self._mesh = FaceMesh()
+        self._detectors = [FaceDetector(range_, min_score, engine=engine, threads=threads) for range_ in ranges]
+        self._mesh = FaceMesh(engine, threads)
         self._size = size
         self._stage = stage
         self.template = template

@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from .alignment import warp
 from .detector import LEFT_EYE, RIGHT_EYE, Detection
-from .network import TfliteNetwork, sigmoid
+from .network import Engine, FaceModel, load, sigmoid
 
 _SIZE = 192
+_MODEL = FaceModel("face_landmark.tflite", _SIZE, ("conv2d_20", "conv2d_30"), scale=1 / 255)
 MIN_PRESENCE = 0.5
 _ROI_SCALE = 1.5  # the region is this much larger than the face
 _OUTER_EYE_CORNERS = (33, 263)  # the person's right and left
@@ -76,14 +77,14 @@ def roi_from_landmarks(points: npt.NDArray[np.float32]) -> Roi:
 class FaceMesh:
     """Places 468 points on the face in a region."""
 
-    def __init__(self) -> None:
-        self._network = TfliteNetwork("face_landmark.tflite", ("conv2d_20", "conv2d_30"))
+    def __init__(self, engine: Engine = "opencv", threads: int | None = None) -> None:
+        self._network = load(_MODEL, engine, threads)
 
     def __call__(self, image: npt.NDArray[np.uint8], roi: Roi) -> Landmarks:
         """Points of the face in the region `roi` of a BGR picture; a presence near 0 says that there is none."""
         matrix = roi.matrix(_SIZE)
         picture = warp(image, matrix, _SIZE, border=cv2.BORDER_REPLICATE)
-        raw, logit = self._network(picture, scale=1 / 255)
+        raw, logit = self._network(picture)
         points = raw.reshape(-1, 3).astype(np.float64)
         points[:, :2] -= 0.5  # the network counts from a pixel's edge, we from its centre
         back = cv2.invertAffineTransform(matrix)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+
 import cv2
 import numpy as np
 import pytest
@@ -10,9 +12,12 @@ from dsrfau_edge.errors import BundleError
 from dsrfau_edge.face import network
 from dsrfau_edge.face.detector import _MODELS, LEFT_EYE, RIGHT_EYE, FaceDetector, _anchors, _letterbox, _merge
 from dsrfau_edge.face.images import read_image
-from dsrfau_edge.face.network import ASSETS, TfliteNetwork
+from dsrfau_edge.face.landmarks import FaceMesh, roi_from_detection
+from dsrfau_edge.face.network import ASSETS, FaceModel, load
 
 PORTRAIT = read_image(ASSETS.parent / "portrait.jpg")
+MESH = FaceModel("face_landmark.tflite", 192, ("conv2d_20", "conv2d_30"), 1 / 255)
+ENGINES = ("opencv", *(["openvino"] if importlib.util.find_spec("openvino") else []))
 #: Where the face is, found by eye: right and left eye, nose tip.
 EYES = np.array([[202, 103], [245, 103]])
 NOSE = np.array([223, 125])
@@ -78,17 +83,30 @@ def test_no_face_is_an_empty_list(range_, shape):
     assert FaceDetector(range_).detect(np.full(shape, 90, np.uint8)) == []
 
 
-def test_a_missing_model_file_says_what_to_do(monkeypatch, tmp_path):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_missing_model_file_says_what_to_do(monkeypatch, tmp_path, engine):
     monkeypatch.setattr(network, "ASSETS", tmp_path)
     with pytest.raises(BundleError, match="Reinstall"):
-        TfliteNetwork("face_landmark.tflite", ("conv2d_20",))
+        load(MESH, engine)
 
 
-def test_results_are_not_overwritten_by_the_next_call():
-    net = TfliteNetwork("face_landmark.tflite", ("conv2d_20", "conv2d_30"))
+@pytest.mark.parametrize("engine", ENGINES)
+def test_results_are_not_overwritten_by_the_next_call(engine):
+    net = load(MESH, engine)
     rng = np.random.default_rng(0)
     first, second = (rng.integers(0, 256, (192, 192, 3), dtype=np.uint8) for _ in range(2))
-    kept = net(first, scale=1 / 255)[0]
+    kept = net(first)[0]
     copy = kept.copy()
-    net(second, scale=1 / 255)
+    net(second)
     np.testing.assert_array_equal(kept, copy)
+
+
+@pytest.mark.parametrize("range_", ["short", "full"])
+def test_both_engines_find_the_same(range_):
+    if len(ENGINES) < 2:
+        pytest.skip("openvino is not installed")
+    (one,), (other,) = (FaceDetector(range_, engine=engine).detect(PORTRAIT[:300, 70:370]) for engine in ENGINES)
+    np.testing.assert_allclose(one.box, other.box, atol=0.1)
+    assert one.score == pytest.approx(other.score, abs=1e-3)
+    meshes = [FaceMesh(engine).place(PORTRAIT, roi_from_detection(one)) for engine in ENGINES]
+    np.testing.assert_allclose(meshes[0].points, meshes[1].points, atol=0.1)

@@ -145,7 +145,7 @@ def test_one_core_serves_availability_and_every_load(files: ModelFiles, monkeypa
         made.append(1)
         return real()
 
-    module._core.cache_clear()
+    module._core_of.cache_clear()
     monkeypatch.setattr(openvino, "Core", make)
     for _ in range(3):
         OpenVinoRuntime().load(files).close()
