@@ -258,7 +258,8 @@ class Assembler:
 
     def __init__(self, aus: Sequence[str], sites: Sequence[tuple[str, str]]) -> None:
         """Take the AUs in the order of the results, and the sites as pairs of AU and side in that of the network."""
-        self._count = len(sites)
+        self.aus = tuple(aus)
+        self.sites = tuple(au if side == "centre" else f"{au}_{side}" for au, side in sites)  # as `Site.name`
         places = {au: [place for place, (owner, _) in enumerate(sites) if owner == au] for au in aus}
         # An AU has one site or two, so that the mean of the first and the last is the mean of all.
         self._ends = [(au, found[0], found[-1]) for au, found in places.items()]
@@ -272,8 +273,8 @@ class Assembler:
         Raises:
             ValueError: another number of sites.
         """
-        if len(values) != self._count:
-            raise ValueError(f"{len(values)} values for {self._count} sites")
+        if len(values) != len(self.sites):
+            raise ValueError(f"{len(values)} values for {len(self.sites)} sites")
         return (
             {au: (values[first] + values[last]) / 2 for au, first, last in self._ends},
             {au: values[place] for au, place in self._left},

@@ -1,50 +1,46 @@
-"""The neutral baseline: at which level each site of one face rests, learned while it is watched, and taken off.
-
-Faces at rest do not read zero: brows stand low, lips curve, lids are heavy. Over a while a face comes back to rest time
-and again, so that a low quantile of each site's intensities is the level of its rest. OpenFace's dynamic calibration
-(Baltrušaitis et al., "Cross-dataset learning and person-specific normalisation for automatic Action Unit detection",
-2015) does the same over a whole video; here it is done on the way, in constant memory, and old times are forgotten.
-"""
+"""Neutral baseline: at which level a face rests, so that it can be taken off."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 from ..action_units import MAX_INTENSITY
 from ..errors import UsageError
+from .baseline_file import levels_of, read_levels, to_content, write_levels
+from .checks import check_row, check_setting
+from .quantile import RunningQuantile
 
-_BINS = 100
-_STEP = MAX_INTENSITY / _BINS
-_REFRESH = 0.25  # seconds between two readings of the quantile
-_RECENT = 1.0  # seconds that a held pose is the mean of
-_MOST_RECENT = 120  # frames of those at most
-_LONGEST_GAP = 0.25  # a frame stands for no more seconds than this
+Mode = Literal["online", "held"]
+_LONGEST = 0.25  # seconds that one frame stands for at most, so that a gap in the stream counts for nothing
+_REFRESH = 0.5  # seconds of trusted time after which the level is worked out anew
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """How the level of rest is learned.
+    """How a face's neutral level is found; `docs/signals.md` tells why so, and when not to use one.
 
     Attributes:
-        quantile: of a site's intensities over time, which counts as its rest.
-        window: seconds after which what was seen counts only a third.
-        ready_after: seconds of trusted frames before anything is corrected.
-        least_trust: confidence of the face from which on a frame counts.
-        highest: a level above is not believed: it is an expression that was held, not rest.
-        start: levels by site to begin with, such as those of an earlier recording; correction begins at once.
-        learn: go on learning; without it the levels of `start`, or those held, stay.
+        mode: `online` learns the level as a low quantile of what is seen; `held` takes the pose at the time of
+            `NeutralBaseline.hold`, or the level given here, and until then corrects nothing.
+        quantile: share of the time that the face is at its level or below.
+        half_life: seconds of trusted frames after which what came before counts half.
+        ready_after: seconds of trusted frames before an online level is used.
+        min_trust: frames trusted less teach nothing.
+        hold_over: seconds that a held pose is averaged over.
+        level: intensity by site of a face that is known, of the mode `held`; see `from_file`.
     """
 
-    quantile: float = 0.2
-    window: float = 120.0
-    ready_after: float = 3.0
-    least_trust: float = 0.3
-    highest: float = 2.0
-    start: Mapping[str, float] = field(default_factory=dict)
-    learn: bool = True
+    mode: Mode = "online"
+    quantile: float = 0.25
+    half_life: float = 60.0
+    ready_after: float = 5.0
+    min_trust: float = 0.5
+    hold_over: float = 1.0
+    level: Mapping[str, float] | None = None
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -52,124 +48,165 @@ class Baseline:
         Raises:
             UsageError: one of them makes no sense.
         """
-        ranges = {
-            "quantile": (0.0, 1.0),
-            "window": (1.0, math.inf),
-            "ready_after": (0.0, math.inf),
-            "least_trust": (0.0, 1.0),
-            "highest": (0.0, MAX_INTENSITY),
-        }
-        for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if not low <= value <= high or math.isnan(value):
-                raise UsageError(f"{name} of the baseline is {value}; give a number from {low:g} to {high:g}.")
-        for site, level in self.start.items():
-            if not 0 <= level < MAX_INTENSITY:
-                raise UsageError(f"The baseline of {site} is {level}; it must be at least 0 and less than 5.")
+        if self.mode not in get_args(Mode):
+            raise UsageError(f"Unknown baseline mode {self.mode!r}. Known: {', '.join(get_args(Mode))}.")
+        check_setting("quantile", self.quantile, 0, 1, "a share from 0 to 1, such as 0.25")
+        check_setting("half_life", self.half_life, 1, 1e9, "seconds, 1 or more")
+        check_setting("ready_after", self.ready_after, 0, 1e9, "seconds, 0 or more")
+        check_setting("min_trust", self.min_trust, 0, 1, "a share from 0 to 1, such as 0.5")
+        check_setting("hold_over", self.hold_over, 0.01, 1e3, "seconds above 0, such as 1")
+        if self.level is not None:
+            if self.mode != "held":
+                raise UsageError("A level is given to a baseline that learns its own. Set mode='held' with it.")
+            for site, value in self.level.items():
+                check_setting(f"The level of {site}", value, 0, MAX_INTENSITY, f"an intensity 0 to {MAX_INTENSITY:g}")
+            object.__setattr__(self, "level", dict(self.level))
+
+    @staticmethod
+    def from_file(path: str | Path) -> Baseline:
+        """The level in a file that `NeutralBaseline.save` wrote, held for every face of the stream.
+
+        Raises:
+            DataError: there is no such file, or it is none of these.
+        """
+        return Baseline(mode="held", level=read_levels(Path(path)))
+
+    def check_sites(self, sites: Sequence[str]) -> None:
+        """Refuse a level of other sites than these.
+
+        Raises:
+            DataError: so it is.
+        """
+        if self.level is not None:
+            levels_of(self.level, sites)
 
 
 class NeutralBaseline:
-    """The level of rest of one face. One thread at a time."""
+    """The neutral level of one face. It needs the same memory however long it runs.
+
+    Example:
+        >>> stream.baselines[0].hold()                  # this person looks neutral now
+        >>> stream.baselines[0].save("anna.json")       # later: StreamOptions(baseline=Baseline.from_file("anna.json"))
+    """
 
     def __init__(self, settings: Baseline, sites: Sequence[str]) -> None:
-        """Learn for the sites of these names.
+        """Start without a level, or with that of the settings; `sites` are names in the order of the values.
 
         Raises:
-            UsageError: the levels to start with are of other sites.
+            DataError: the settings hold a level of other sites.
         """
-        if settings.start and set(settings.start) != set(sites):
-            raise UsageError(
-                "The baseline is of a network with other sites. Learn it again with the bundle that is in use now."
-            )
-        self._settings, self._sites = settings, tuple(sites)
+        self.settings, self.sites = settings, tuple(sites)
+        self._held: list[float] | None
+        self._level: list[float]
+        self._recent: list[float]
+        self._time: float | None
         self.reset()
-
-    def reset(self) -> None:
-        """Forget what was learned and held; levels to start with stay."""
-        start = self._settings.start
-        self._held = [start[site] for site in self._sites] if start else None
-        self._level = self._held or [0.0] * len(self._sites)
-        self._counts = [[0.0] * _BINS for _ in self._sites]
-        self._total, self._weight, self._seconds = 0.0, 1.0, 0.0
-        self._time: float | None = None
-        self._read = -math.inf
-        self._recent: deque[tuple[float, list[float]]] = deque(maxlen=_MOST_RECENT)
-
-    @property
-    def ready(self) -> bool:
-        """Whether there is a level to correct by."""
-        return self._held is not None or self._seconds >= self._settings.ready_after
 
     @property
     def level(self) -> list[float]:
-        """Level of rest by site, 0 where none is known yet."""
-        return list(self._level) if self.ready else [0.0] * len(self._sites)
+        """The level `[S]` as far as it is known; 0 before anything was learned."""
+        return list(self._held or self._level)
 
-    def to_dict(self) -> dict[str, float]:
-        """Levels by site, as `Baseline.start` takes them."""
-        return {site: round(level, 4) for site, level in zip(self._sites, self.level, strict=True)}
+    @property
+    def ready(self) -> bool:
+        """Whether the level is used: it is held, or enough was seen to learn it."""
+        return self._held is not None or (
+            self.settings.mode == "online" and self._seconds > 0 and self._seconds >= self.settings.ready_after
+        )
 
-    def hold(self) -> None:
-        """Take the present pose, the mean of the last second, for the level of rest; it no longer changes then.
+    def update(self, values: Sequence[float], timestamp: float, trust: float = 1.0) -> None:
+        """Learn from one frame.
+
+        Args:
+            values: site intensities `[S]`.
+            timestamp: seconds. A time before the last starts the clock anew and changes nothing else.
+            trust: how far to trust the frame, 0 to 1.
 
         Raises:
-            UsageError: nothing was seen yet.
+            InputError: another number of values, or one that is not finite. Nothing has changed then.
+        """
+        check_row(values, len(self.sites), timestamp)
+        last, self._time = self._time, timestamp
+        if not trust >= self.settings.min_trust:
+            return
+        passed = 0.0 if last is None else min(max(timestamp - last, 0.0), _LONGEST)
+        self._recent = self._averaged(values, passed)
+        if passed and self._held is None and self.settings.mode == "online":
+            self._learn(values, passed)
+
+    def hold(self) -> None:
+        """Take the pose of the last moments (`Baseline.hold_over`) for neutral, until `reset`; learning stops.
+
+        Raises:
+            UsageError: no trusted frame has been seen yet.
         """
         if not self._recent:
-            raise UsageError("There is no pose to hold: no frame of this face was seen yet.")
-        last = self._recent[-1][0]
-        rows = [row for time, row in self._recent if last - time <= _RECENT]
-        self._level = self._held = [
-            min(sum(site) / len(rows), MAX_INTENSITY - _STEP) for site in zip(*rows, strict=True)
-        ]
-
-    def restart_time(self) -> None:
-        """Keep what was learned, though the next timestamp does not come after the last one."""
-        self._time, self._read = None, -math.inf
-        self._recent.clear()
-
-    def update(self, values: Sequence[float], timestamp: float, trust: float) -> None:
-        """Learn from the intensities of a frame at `timestamp` seconds, if the face can be trusted."""
-        passed = 0.0 if self._time is None else min(max(timestamp - self._time, 0.0), _LONGEST_GAP)
-        self._time = timestamp
-        if not trust >= self._settings.least_trust:
-            return
-        self._recent.append((timestamp, list(values)))
-        if not self._settings.learn or passed <= 0:
-            return
-        self._seconds += passed
-        # Instead of all that was counted growing lighter, what is counted grows heavier.
-        self._weight *= math.exp(passed / self._settings.window)
-        added = passed * self._weight
-        self._total += added
-        for counts, value in zip(self._counts, values, strict=True):
-            counts[min(int(value / _STEP), _BINS - 1)] += added
-        if self._weight > 1e9:
-            self._rescale()
-        if timestamp - self._read >= _REFRESH and self._held is None:
-            self._read = timestamp
-            highest = self._settings.highest
-            self._level = [min(self._quantile(counts), highest) for counts in self._counts]
+            raise UsageError(
+                "There is no pose to hold: no frame of this face could be trusted yet. Hold it once the face was seen "
+                "from the front for a moment, or lower Baseline.min_trust."
+            )
+        self._held = self._recent
 
     def correct(self, values: Sequence[float]) -> list[float]:
-        """Intensities above the level of rest, stretched so that the scale still ends at 5."""
+        """The values `[S]` above the level, 0 to 5 and never more than they were; as they are where it is not ready."""
         if not self.ready:
             return list(values)
-        return [
-            max(value - level, 0.0) * MAX_INTENSITY / (MAX_INTENSITY - level)
-            for value, level in zip(values, self._level, strict=True)
-        ]
+        return [_above(value, level) for value, level in zip(values, self._held or self._level, strict=True)]
 
-    def _rescale(self) -> None:
-        self._total /= self._weight
-        self._counts = [[count / self._weight for count in counts] for counts in self._counts]
-        self._weight = 1.0
+    def reset(self) -> None:
+        """Forget everything learned or held since the start.
 
-    def _quantile(self, counts: Sequence[float]) -> float:
-        """The quantile, interpolated within its bin."""
-        wanted, seen = self._settings.quantile * self._total, 0.0
-        for place, count in enumerate(counts):
-            if seen + count >= wanted and count > 0:
-                return (place + max(wanted - seen, 0.0) / count) * _STEP
-            seen += count
+        Raises:
+            DataError: the settings hold a level of other sites.
+        """
+        given, count = self.settings.level, len(self.sites)
+        self._held = None if given is None else levels_of(given, self.sites)
+        self._level = [0.0] * count
+        self._recent = []
+        self._quantile = RunningQuantile(count, self.settings.half_life)
+        self._time = None
+        self._seconds = self._stale = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As in the file.
+
+        Raises:
+            UsageError: there is no level yet.
+        """
+        if not self.ready:
+            raise UsageError(
+                "This baseline has no level to save yet. Wait until `ready`, or call hold() while the face is neutral."
+            )
+        return to_content(dict(zip(self.sites, self.level, strict=True)))
+
+    def save(self, path: str | Path) -> None:
+        """Write the level as JSON, whole or not at all; `Baseline.from_file` reads it.
+
+        Raises:
+            UsageError: there is no level yet.
+            DataError: the file cannot be written.
+        """
+        write_levels(Path(path), self.to_dict())
+
+    def _averaged(self, values: Sequence[float], passed: float) -> list[float]:
+        """Running mean whose weights fall by 1/e in `hold_over` seconds."""
+        if not self._recent:
+            return [float(value) for value in values]
+        fresh = 1 - math.exp(-passed / self.settings.hold_over)
+        return [last + fresh * (value - last) for value, last in zip(values, self._recent, strict=True)]
+
+    def _learn(self, values: Sequence[float], passed: float) -> None:
+        self._quantile.add(values, passed)
+        was_ready = self.ready
+        self._seconds += passed
+        self._stale += passed
+        if self._stale >= _REFRESH or not was_ready:
+            self._level = self._quantile.level(self.settings.quantile)
+            self._stale = 0.0
+
+
+def _above(value: float, level: float) -> float:
+    """What a value is above the level, as a part of what it could be."""
+    if value <= level:
         return 0.0
+    return min((value - level) * MAX_INTENSITY / (MAX_INTENSITY - level), value, MAX_INTENSITY)

@@ -1,57 +1,86 @@
-"""What a stream makes of one face's intensities: smoothed, corrected, present or not, with events."""
+"""One face's signals in a stream: smoothing, neutral baseline, presence and events, in one call a frame."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from ..following import StreamOptions
 from .baseline import NeutralBaseline
 from .events import AuEvent
 from .one_euro import OneEuroFilter
 from .presence import PresenceTracker
 
-#: Site intensities to those of AUs, left and right sides, see `results.Assembler`.
-Assemble = Callable[[Sequence[float]], tuple[dict[str, float], dict[str, float], dict[str, float]]]
+if TYPE_CHECKING:
+    from ..following import StreamOptions
+    from ..results import Assembler
 
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """Of one frame: intensities by site, smoothed and corrected; the level of rest, where asked for; presence by AU."""
+    """What a stream makes of the site intensities of one frame.
 
-    row: Sequence[float]
-    neutral: Sequence[float] | None
-    present: Mapping[str, bool]
+    Attributes:
+        row: site intensities `[S]`, smoothed and corrected as far as that was asked for.
+        smoothed: `[S]` before the correction.
+        neutral: the level `[S]` that was taken off; None where none was, because it was not asked for or is not ready.
+        present: by AU.
+        events: of this frame.
+    """
+
+    row: list[float]
+    smoothed: list[float]
+    neutral: list[float] | None
+    present: dict[str, bool]
     events: tuple[AuEvent, ...]
 
 
 class FaceSignals:
-    """Smoothing, baseline and presence of one face. One thread at a time."""
+    """The filter, baseline and presence of one face.
 
-    def __init__(self, assemble: Assemble, sites: Sequence[str], face: int, options: StreamOptions) -> None:
-        self._assemble = assemble
-        self._smooth = None if options.smoothing is None else OneEuroFilter(options.smoothing)
-        self.baseline = None if options.baseline is None else NeutralBaseline(options.baseline, sites)
-        self._presence = PresenceTracker(face, options.presence)
+    Attributes:
+        baseline: the neutral baseline, where one was asked for.
+    """
 
-    def __call__(self, row: Sequence[float], timestamp: float, trust: float) -> Signals:
-        """Take the site intensities of a frame at `timestamp` seconds; `trust` 0..1 is that in the face as a whole."""
-        smooth = row if self._smooth is None else self._smooth(row, timestamp)
-        neutral = None
+    def __init__(self, assemble: Assembler, number: int, options: StreamOptions) -> None:
+        """Take how sites become AUs, the id of the face, and what is to be done.
+
+        Raises:
+            DataError: the baseline's level is of other sites.
+        """
+        self._assemble, self._number = assemble, number
+        self._filter = None if options.smoothing is None else OneEuroFilter(options.smoothing)
+        self.baseline = None if options.baseline is None else NeutralBaseline(options.baseline, assemble.sites)
+        self._presence = PresenceTracker(assemble.aus, options.presence)
+        self._pending: tuple[AuEvent, ...] = ()
+
+    def __call__(self, row: list[float], timestamp: float, trust: float) -> Signals:
+        """The signals of the next frame.
+
+        Args:
+            row: site intensities `[S]` of this frame alone.
+            timestamp: seconds, after the last.
+            trust: how far to trust the frame, 0 to 1; only the baseline asks.
+
+        Raises:
+            InputError: another number of values, or one that is not finite.
+        """
+        smoothed = row if self._filter is None else self._filter(row, timestamp)
+        corrected, neutral = smoothed, None
         if self.baseline is not None:
-            self.baseline.update(smooth, timestamp, trust)
-            neutral = self.baseline.level
-            smooth = self.baseline.correct(smooth)
-        present, events = self._presence(self._assemble(smooth)[0], timestamp)
-        return Signals(smooth, neutral, present, tuple(events))
+            self.baseline.update(smoothed, timestamp, trust)
+            if self.baseline.ready:
+                corrected, neutral = self.baseline.correct(smoothed), self.baseline.level
+        present, events = self._presence(self._assemble(corrected)[0], timestamp, self._number)
+        pending, self._pending = self._pending, ()
+        return Signals(corrected, smoothed, neutral, present, pending + events)
 
     def restart_time(self) -> None:
-        """The next timestamp does not come after the last one; go on from there."""
-        if self._smooth is not None:
-            self._smooth.restart_time()
-        if self.baseline is not None:
-            self.baseline.restart_time()
+        """The clock starts anew: the filter too, and what is present ends with the old time, told by the next frame."""
+        if self._filter is not None:
+            self._filter.reset()
+        self._pending += self._presence.end(self._number)
 
-    def end(self) -> list[AuEvent]:
-        """The face is gone; what was present on it ends."""
-        return self._presence.end()
+    def end(self) -> tuple[AuEvent, ...]:
+        """The face is gone: the events that close what is open."""
+        pending, self._pending = self._pending, ()
+        return pending + self._presence.end(self._number)

@@ -1,87 +1,124 @@
-"""Presence with hysteresis, and the events that follow from it.
-
-An AU becomes present at the threshold of the letters, so that the two never contradict each other, and stays present
-until it has fallen clearly below. Each stretch of presence gives an onset, an apex and an offset.
-"""
+"""Presence of AUs with hysteresis, and the events that it makes: onset, apex, offset."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ..action_units import PRESENCE_THRESHOLD
-from ..errors import UsageError
-from .events import AuEvent
-
-#: An apex is told once the intensity has fallen by so much; a higher one later is told again.
-_FALL = 0.5
+from ..action_units import MAX_INTENSITY, PRESENCE_THRESHOLD
+from ..errors import InputError, UsageError
+from .checks import check_setting
+from .events import AuEvent, EventKind
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Hysteresis:
-    """An AU stays present until its intensity falls below `off`; it becomes present at 1, where letters begin."""
+    """When an AU counts as present.
 
-    off: float = 0.7
+    Attributes:
+        on: an absent AU becomes present at this intensity; that of the letters by default.
+        off: a present one becomes absent below this.
+        apex_fall: a peak is an apex once the intensity lies so far below it; at the offset in any case.
+    """
+
+    on: float = PRESENCE_THRESHOLD
+    off: float = 0.75 * PRESENCE_THRESHOLD
+    apex_fall: float = 0.5
 
     def __post_init__(self) -> None:
-        """Check the range.
+        """Check the ranges.
 
         Raises:
-            UsageError: it makes no sense.
+            UsageError: one of them makes no sense.
         """
-        if not (math.isfinite(self.off) and 0 <= self.off <= PRESENCE_THRESHOLD):
-            raise UsageError(f"An AU cannot cease at {self.off}; give a number from 0 to {PRESENCE_THRESHOLD:g}.")
+        check_setting("on", self.on, 1e-6, MAX_INTENSITY, f"an intensity above 0 and up to {MAX_INTENSITY:g}")
+        check_setting("off", self.off, 0, MAX_INTENSITY, f"an intensity from 0 to {MAX_INTENSITY:g}")
+        check_setting("apex_fall", self.apex_fall, 1e-6, MAX_INTENSITY, "an intensity above 0, such as 0.5")
+        if self.off > self.on:
+            raise UsageError(f"off is {self.off}, above on, {self.on}. Give an off that is lower, or the same.")
 
 
-@dataclass(slots=True)
-class _Stretch:
-    """One stretch of presence: its highest point, and whether that has been told."""
+class _Course:
+    """One AU between its onset and its offset."""
 
-    intensity: float
-    timestamp: float
-    told: bool = False
+    __slots__ = ("low", "peak", "rising", "time")
+
+    def __init__(self, intensity: float, timestamp: float) -> None:
+        self.peak, self.time = intensity, timestamp
+        self.low, self.rising = intensity, True
 
 
 class PresenceTracker:
-    """Which AUs of one face are present. One thread at a time."""
+    """Presence of the AUs of one face from frame to frame.
 
-    def __init__(self, face: int, settings: Hysteresis) -> None:
-        self._face, self._off = face, settings.off
-        self._present: dict[str, _Stretch] = {}
-        self._last: tuple[Mapping[str, float], float] = ({}, 0.0)
+    Between onset and offset there is at least one apex: a peak that the intensity has since fallen from by `apex_fall`.
+    It is told then, with the time of the peak. After it the intensity must rise by as much again before another peak
+    counts. A peak that nothing has followed yet is told together with the offset.
+    """
 
-    def __call__(self, intensities: Mapping[str, float], timestamp: float) -> tuple[dict[str, bool], list[AuEvent]]:
-        """Presence by AU, and what happened since the last time; `timestamp` in seconds."""
+    def __init__(self, aus: Sequence[str], settings: Hysteresis) -> None:
+        self.settings = settings
+        self._courses: dict[str, _Course | None] = dict.fromkeys(aus)
+        self._last: Mapping[str, float] = {}
+        self._time = 0.0
+
+    def __call__(
+        self, intensities: Mapping[str, float], timestamp: float, face: int
+    ) -> tuple[dict[str, bool], tuple[AuEvent, ...]]:
+        """Presence by AU, and the events that this frame brings, in the order in which they are to be read.
+
+        Args:
+            intensities: by AU, 0 to 5, finite.
+            timestamp: seconds, not before the last.
+            face: the id that the events are to carry.
+
+        Raises:
+            InputError: an AU is missing.
+        """
         events: list[AuEvent] = []
-        self._last = (intensities, timestamp)
-        for au, value in intensities.items():
-            stretch = self._present.get(au)
-            if stretch is None:
-                if value >= PRESENCE_THRESHOLD:
-                    self._present[au] = _Stretch(value, timestamp)
-                    events.append(AuEvent("onset", self._face, au, timestamp, value))
-            elif value < self._off:
-                events += self._ended(au, stretch, value, timestamp)
-            elif value > stretch.intensity:
-                self._present[au] = _Stretch(value, timestamp)
-            elif not stretch.told and value <= stretch.intensity - _FALL:
-                stretch.told = True
-                events.append(self._apex(au, stretch))
-        return {au: au in self._present for au in intensities}, events
+        present = {}
+        on, off = self.settings.on, self.settings.off
+        for au, course in self._courses.items():
+            try:
+                intensity = intensities[au]
+            except KeyError as error:
+                raise InputError(f"{au} is missing. Give the intensity of every AU of the tracker.") from error
+            if course is None:
+                if intensity >= on:
+                    self._courses[au] = _Course(intensity, timestamp)
+                    events.append(AuEvent("onset", face, au, timestamp, intensity))
+            elif intensity < off:
+                self._close(au, course, (intensity, timestamp), face, events)
+            else:
+                self._follow(au, course, (intensity, timestamp), face, events)
+            present[au] = self._courses[au] is not None
+        self._last, self._time = intensities, timestamp
+        return present, tuple(events)
 
-    def end(self) -> list[AuEvent]:
-        """The face is gone: what was present on it ends at the time and intensity last seen."""
-        intensities, timestamp = self._last
+    def end(self, face: int) -> tuple[AuEvent, ...]:
+        """Close what is open, as of the last frame: the face is gone, or its clock starts anew."""
         events: list[AuEvent] = []
-        for au, stretch in list(self._present.items()):
-            events += self._ended(au, stretch, intensities[au], timestamp)
-        return events
+        for au, course in self._courses.items():
+            if course is not None:
+                self._close(au, course, (self._last.get(au, course.peak), self._time), face, events)
+        return tuple(events)
 
-    def _apex(self, au: str, stretch: _Stretch) -> AuEvent:
-        return AuEvent("apex", self._face, au, stretch.timestamp, stretch.intensity)
+    def _close(self, au: str, course: _Course, now: tuple[float, float], face: int, events: list[AuEvent]) -> None:
+        self._courses[au] = None
+        if course.rising:
+            events.append(AuEvent("apex", face, au, course.time, course.peak))
+        kind: EventKind = "offset"
+        events.append(AuEvent(kind, face, au, now[1], now[0]))
 
-    def _ended(self, au: str, stretch: _Stretch, value: float, timestamp: float) -> list[AuEvent]:
-        del self._present[au]
-        offset = AuEvent("offset", self._face, au, timestamp, value)
-        return [offset] if stretch.told else [self._apex(au, stretch), offset]
+    def _follow(self, au: str, course: _Course, now: tuple[float, float], face: int, events: list[AuEvent]) -> None:
+        intensity, timestamp = now
+        if course.rising:
+            if intensity > course.peak:
+                course.peak, course.time = intensity, timestamp
+            elif intensity <= course.peak - self.settings.apex_fall:
+                events.append(AuEvent("apex", face, au, course.time, course.peak))
+                course.rising, course.low = False, intensity
+        elif intensity < course.low:
+            course.low = intensity
+        elif intensity >= course.low + self.settings.apex_fall:
+            course.rising, course.peak, course.time = True, intensity, timestamp
