@@ -40,7 +40,6 @@ class FaceStream:
             forget_after=self.options.forget_after,
             steady=self.options.steady_crops,
         )
-        self._sites = [site.name for site in estimator.sites]
         self._signals: dict[int, FaceSignals] = {}
         self._index = 0
         self._time: float | None = None
@@ -119,7 +118,7 @@ class FaceStream:
 
     def _signalled(self, number: int, estimate: Estimate, time: float) -> tuple[Face, tuple[AuEvent, ...]]:
         if number not in self._signals:
-            self._signals[number] = FaceSignals(self._estimator.assemble, self._sites, number, self.options)
+            self._signals[number] = FaceSignals(self._estimator.assemble, number, self.options)
         signals = self._signals[number](estimate.row, time, estimate.trust)
         return estimate.face(number, signals), signals.events
 

@@ -81,21 +81,24 @@ class FaceFrontEnd:
 
         Args:
             image: BGR `[H, W, 3]`.
-            known: boxes of faces that need not be found again.
+            known: boxes of faces that need not be found again, with what of them lies outside the picture.
             turn: look with one of the detectors alone, each turn with the next; by default with all that it takes.
         """
         faces: list[AlignedFace] = []
+        places = list(known)
         detectors = self._detectors if turn is None else [self._detectors[turn % len(self._detectors)]]
         for detector in detectors:
-            boxes = [*known, *(face.box for face in faces)]
-            if any(side(box) >= _NEAR * max(image.shape[:2]) for box in boxes) and detector is not detectors[0]:
+            near = any(side(box) >= _NEAR * max(image.shape[:2]) for box in places)
+            if near and detector is not detectors[0]:
                 break  # whoever is that close is alone or among others as close
             with self._stage("detect"):
                 found = detector.detect(image)
-            new = [one for one in found if not any(same_place(one.box, box) for box in boxes)]
-            aligned = (self.align(image, one) for one in sorted(new, key=lambda one: -one.area))
+            new = [one for one in found if not any(same_place(one.box, box) for box in places)]
+            aligned = ((self.align(image, one), one.box) for one in sorted(new, key=lambda one: -one.area))
             # Counted after the landmarks have had their say: a false detection must not take a face's place.
-            faces += islice((face for face in aligned if face is not None), self.max_faces)
+            kept = list(islice(((face, box) for face, box in aligned if face is not None), self.max_faces))
+            faces += [face for face, _ in kept]
+            places += [box for _, box in kept]
             faces.sort(key=lambda face: -side(face.box))
         return faces
 

@@ -32,12 +32,19 @@ class TrackedFace:
     face: AlignedFace
 
 
+_Step = tuple[AlignedFace, Box]
+
+
 @dataclass(slots=True)
 class _Track:
-    """A face that is followed; while it is lost, `face` is where it was last seen, at the time `seen`."""
+    """A face that is followed; while it is lost, `face` and `place` are of when it was last seen, at the time `seen`.
+
+    `place` is the box of its landmarks, also outside the picture.
+    """
 
     id: int
     face: AlignedFace
+    place: Box
     seen: float
     steady: SteadyPoints | None = field(default=None, repr=False)
     velocity: complex = 0j  # of the centre, in pixels a second
@@ -45,16 +52,22 @@ class _Track:
 
     def expected(self, timestamp: float) -> complex:
         """Centre of the face at another time, if it goes on as it went."""
-        return centre(self.face.box) + self.velocity * min(timestamp - self.seen, _LEAD)
+        return centre(self.place) + self.velocity * min(timestamp - self.seen, _LEAD)
 
-    def move(self, face: AlignedFace, timestamp: float) -> None:
+    def move(self, face: AlignedFace, place: Box, timestamp: float) -> None:
         """Take the face's place in a new frame."""
         passed = timestamp - self.seen
         if self.lost or not 0 < passed <= _LEAD:
             self.velocity = 0j
         else:
-            self.velocity += 0.5 * ((centre(face.box) - centre(self.face.box)) / passed - self.velocity)
-        self.face, self.seen, self.lost = face, timestamp, False
+            self.velocity += 0.5 * ((centre(place) - centre(self.place)) / passed - self.velocity)
+        self.face, self.place, self.seen, self.lost = face, place, timestamp, False
+
+    def restart_time(self, timestamp: float) -> None:
+        """Be where it was at another time."""
+        self.seen = timestamp
+        if self.steady is not None:
+            self.steady.reset()
 
     def lose(self) -> None:
         """The face is not to be seen."""
@@ -95,7 +108,7 @@ class FaceTracker:
         """
         if self._time is not None and timestamp < self._time:
             for track in self._tracks:
-                track.seen = timestamp
+                track.restart_time(timestamp)
         gap = 0.0 if self._time is None else max(timestamp - self._time, 0.0)
         self._time = timestamp
         self._tracks = [track for track in self._tracks if timestamp - track.seen <= self._forget_after]
@@ -112,19 +125,19 @@ class FaceTracker:
         """Place the landmarks of each tracked face, and see which faces are there no longer."""
         found = {track.id: self._step(image, track, timestamp) for track in self._active()}
         tracks = {track.id: track for track in self._active()}
-        taken: list[AlignedFace] = []
+        taken: list[Box] = []
         # A face that is covered by another lets its region slip over to that one. Then two are in one place, and the
         # one that got there against its own movement is the one that is covered.
         for key in sorted(found, key=lambda key: _surprise(tracks[key], found[key], timestamp)):
-            track, face = tracks[key], found[key]
-            if face is None or any(same_place(face.box, other.box) for other in taken):
+            track, step = tracks[key], found[key]
+            if step is None or any(same_place(step[1], other) for other in taken):
                 track.lose()
             else:
-                track.move(face, timestamp)
-                taken.append(face)
+                track.move(*step, timestamp)
+                taken.append(step[1])
         self._tracks = [track for track in self._tracks if not (track.lost and _left(track.face, image))]
 
-    def _step(self, image: npt.NDArray[np.uint8], track: _Track, timestamp: float) -> AlignedFace | None:
+    def _step(self, image: npt.NDArray[np.uint8], track: _Track, timestamp: float) -> _Step | None:
         landmarks = self._front.landmarks(image, roi_from_landmarks(track.face.landmarks.points))
         if landmarks.presence < MIN_PRESENCE:
             return None
@@ -133,7 +146,8 @@ class FaceTracker:
             matrix, crop = self._front.cut(image, points)
         except InputError:
             return None
-        return AlignedFace(_box(landmarks, image), track.face.score, landmarks, matrix, crop)
+        place = _place(landmarks)
+        return AlignedFace(inside(place, image), track.face.score, landmarks, matrix, crop), place
 
     def _must_look(self, gap: float) -> bool:
         self._since += 1
@@ -148,18 +162,18 @@ class FaceTracker:
         # Routine looks take one detector in turn, so that no frame pays for all of them.
         routine = bool(active) and len(active) == len(self._tracks) and gap <= _LEAD
         self._since, self._turn = 0, self._turn + 1
-        known = [track.face.box for track in active]
+        known = [track.place for track in active]
         room = None if self._front.max_faces is None else self._front.max_faces - len(known)
         for face in self._front.find(image, known, self._turn if routine else None)[:room]:
-            found = replace(face, box=_box(face.landmarks, image))
-            track = self._lost_near(found.box, timestamp)
+            place = _place(face.landmarks)
+            found = replace(face, box=inside(place, image))
+            track = self._lost_near(place, timestamp)
             if track is None:
-                track = _Track(
-                    self._next, found, timestamp, SteadyPoints(self._front.template) if self._steady else None
-                )
+                steady = SteadyPoints(self._front.template) if self._steady else None
+                track = _Track(self._next, found, place, timestamp, steady)
                 self._next += 1
                 self._tracks.append(track)
-            track.move(found, timestamp)
+            track.move(found, place, timestamp)
             if track.steady is not None:
                 track.steady(found.landmarks.points, timestamp)
 
@@ -168,23 +182,23 @@ class FaceTracker:
 
         def away(track: _Track) -> float:
             here = centre(box)
-            return min(abs(here - centre(track.face.box)), abs(here - track.expected(timestamp)))
+            return min(abs(here - centre(track.place)), abs(here - track.expected(timestamp)))
 
         near = [
             track
             for track in self._tracks
             if track.lost
-            and away(track) <= _REACH * side(track.face.box)
-            and 1 / _GROWTH <= side(box) / max(side(track.face.box), 1e-6) <= _GROWTH
+            and away(track) <= _REACH * side(track.place)
+            and 1 / _GROWTH <= side(box) / max(side(track.place), 1e-6) <= _GROWTH
         ]
         return min(near, key=away, default=None)
 
 
-def _surprise(track: _Track, face: AlignedFace | None, timestamp: float) -> float:
+def _surprise(track: _Track, step: _Step | None, timestamp: float) -> float:
     """How far a face is from where it was going, in its sides."""
-    if face is None:
+    if step is None:
         return np.inf
-    return abs(centre(face.box) - track.expected(timestamp)) / max(side(face.box), 1e-6)
+    return abs(centre(step[1]) - track.expected(timestamp)) / max(side(step[1]), 1e-6)
 
 
 def _left(face: AlignedFace, image: npt.NDArray[np.uint8]) -> bool:
@@ -194,6 +208,6 @@ def _left(face: AlignedFace, image: npt.NDArray[np.uint8]) -> bool:
     return float(((flat >= -0.5) & (flat <= (width - 0.5, height - 0.5))).all(-1).mean()) < _LEFT
 
 
-def _box(landmarks: Landmarks, image: npt.NDArray[np.uint8]) -> Box:
+def _place(landmarks: Landmarks) -> Box:
     low, high = landmarks.points[:, :2].min(0), landmarks.points[:, :2].max(0)
-    return inside((float(low[0]), float(low[1]), float(high[0]), float(high[1])), image)
+    return float(low[0]), float(low[1]), float(high[0]), float(high[1])
