@@ -32,7 +32,14 @@ class FaceStream:
     """
 
     def __init__(self, estimator: Estimator, front: FaceFrontEnd, options: StreamOptions | None = None) -> None:
+        """Follow with a predictor's model and front end.
+
+        Raises:
+            DataError: the baseline to begin with is of other sites than the model's.
+        """
         self.options = options or StreamOptions()
+        if self.options.baseline is not None:
+            self.options.baseline.check_sites(estimator.assemble.sites)
         self._estimator, self._front = estimator, front
         self._tracker = FaceTracker(
             front,

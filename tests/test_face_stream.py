@@ -1,0 +1,215 @@
+"""Streams on real pictures: one face that moves, blinks out and comes back; times that make no sense; all options."""
+
+from __future__ import annotations
+
+import math
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+
+from dsrfau_edge import Predictor
+from dsrfau_edge.errors import DataError, InputError, UsageError
+from dsrfau_edge.face.images import read_image
+from dsrfau_edge.face.network import ASSETS
+from dsrfau_edge.following import StreamOptions
+from dsrfau_edge.signals.baseline import Baseline
+from dsrfau_edge.stream import Frame
+
+PORTRAIT = cv2.resize(read_image(ASSETS.parent / "portrait.jpg"), (256, 256), interpolation=cv2.INTER_AREA)
+EMPTY = np.full_like(PORTRAIT, 90)
+STEP = 1 / 30
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    with Predictor("dsrfau-nano", runtime="onnxruntime") as predictor:
+        yield predictor
+
+
+def noisy(count, spread=5.0, picture=PORTRAIT):
+    rng = np.random.default_rng(0)
+    for index in range(count):
+        yield index * STEP, np.clip(picture + rng.normal(0, spread, picture.shape), 0, 255).astype(np.uint8)
+
+
+def test_a_face_keeps_its_id_and_its_intensities_are_those_of_the_picture(predictor):
+    (still,) = predictor(PORTRAIT)
+    results = list(predictor.video((index * STEP, PORTRAIT) for index in range(12)))
+    assert [[face.id for face in result.faces] for result in results] == [[0]] * 12
+    last = results[-1].faces[0]
+    assert max(abs(last.aus[au] - still.aus[au]) for au in still.aus) < 0.4
+    assert last.neutral is None
+    assert results[-1].size == (256, 256)
+    assert [result.index for result in results] == list(range(12))
+    assert results[3].timestamp == pytest.approx(3 * STEP)
+    assert results[3].image is None
+
+
+def test_smoothing_makes_a_noisy_face_stiller(predictor):
+    def spread(values):
+        return max(float(np.std([value[au] for value in values[10:]])) for au in predictor.aus)
+
+    results = list(predictor.video(noisy(40)))
+    raw = [result.faces[0].raw for result in results]
+    smooth = [result.faces[0].aus for result in results]
+    assert spread(smooth) < 0.6 * spread(raw)
+    plain = list(predictor.video(noisy(40), StreamOptions(smoothing=None)))
+    assert all(face.aus == face.raw for result in plain for face in result.faces)
+
+
+def test_sides_and_aus_are_smoothed_alike(predictor):
+    *_, last = predictor.video(noisy(5))
+    face = last.faces[0]
+    for au in predictor.sided:
+        assert face.aus[au] == pytest.approx((face.left[au] + face.right[au]) / 2)
+
+
+def test_what_rests_is_taken_off_where_that_is_asked_for(predictor):
+    options = StreamOptions(baseline=Baseline(ready_after=0.5, min_trust=0.0))
+    results = list(predictor.video(noisy(60, 0.5), options))
+    first, last = results[0].faces[0], results[-1].faces[0]
+    assert first.neutral is None, "nothing is known yet"
+    assert max(last.neutral.values()) > 1.0, "this face smiles all the time"
+    assert max(last.aus.values()) < 0.5
+    assert max(last.raw.values()) > 1.0
+    assert last.to_dict()["aus"]["AU12"].keys() >= {"raw", "neutral"}
+
+
+def test_a_held_pose_is_saved_and_begun_with(predictor, tmp_path):
+    stream = predictor.stream(StreamOptions(baseline=Baseline(mode="held", min_trust=0.0)))
+    for time, picture in noisy(30, 0.5):
+        stream(picture, time)
+    stream.baselines[0].hold()
+    stream.baselines[0].save(tmp_path / "rest.json")
+    again = predictor.stream(StreamOptions(baseline=Baseline.from_file(tmp_path / "rest.json")))
+    (face,) = again(PORTRAIT, 0.0).faces
+    assert max(face.aus.values()) < 0.5 * max(face.raw.values())
+
+
+def test_a_baseline_of_another_network_is_refused_at_once(predictor):
+    with pytest.raises(DataError):
+        predictor.stream(StreamOptions(baseline=Baseline(mode="held", level={"AU12_left": 1.0})))
+
+
+def test_presence_comes_and_goes_with_events(predictor):
+    stream = predictor.stream(StreamOptions(forget_after=0.2))
+    first = stream(PORTRAIT, 0.0)
+    here = {au for au, present in first.faces[0].present.items() if present}
+    assert {event.au for event in first.events} == here
+    assert {event.kind for event in first.events} == {"onset"}
+    assert all(bool(first.faces[0].letters[au]) == present for au, present in first.faces[0].presence.items())
+    events = [event for index in range(1, 12) for event in stream(EMPTY, index * STEP).events]
+    assert {event.au for event in events if event.kind == "offset"} == here, "the face is gone"
+    assert stream.baselines == {}
+
+
+def test_it_moves_grows_and_is_covered_for_a_moment(predictor):
+    stream, ids = predictor.stream(), []
+    for index in range(30):
+        matrix = np.array([[1 + 0.01 * index, 0, 2.0 * index], [0, 1 + 0.01 * index, index]])
+        picture = EMPTY if 12 <= index < 18 else cv2.warpAffine(PORTRAIT, matrix, (400, 400))
+        ids.append([face.id for face in stream(picture, index * STEP).faces])
+    assert ids == [[0]] * 12 + [[]] * 6 + [[0]] * 12
+
+
+def test_without_tracking_each_frame_is_a_picture(predictor):
+    stream = predictor.stream(StreamOptions(track=False))
+    (face,) = stream(PORTRAIT, 0.0).faces
+    (alone,) = predictor(PORTRAIT)
+    assert face.aus == alone.aus
+    assert (face.raw, face.present) == (None, None)
+
+
+def test_frames_of_a_source_bring_their_own_name_and_time(predictor):
+    result = predictor.stream(StreamOptions(keep_images=True))(Frame("film.mp4", 7, 3.5, PORTRAIT))
+    assert (result.source, result.index, result.timestamp) == ("film.mp4", 7, 3.5)
+    assert result.image is PORTRAIT
+
+
+@pytest.mark.parametrize("time", [None, math.nan, math.inf, 0.5, 0.4])
+def test_a_time_that_makes_no_sense_changes_nothing(predictor, time):
+    stream = predictor.stream()
+    stream(PORTRAIT, 0.5)
+    with pytest.raises(InputError):
+        stream(PORTRAIT, time)
+    assert stream(PORTRAIT, 0.6).faces[0].id == 0
+
+
+@pytest.mark.parametrize("frame", [None, "a.jpg", np.zeros((0, 4, 3), np.uint8), np.full((4, 4, 3), np.nan)])
+def test_a_frame_that_is_no_picture_changes_nothing(predictor, frame):
+    stream = predictor.stream()
+    stream(PORTRAIT, 0.0)
+    with pytest.raises(InputError):
+        stream(frame, STEP)
+    assert stream(PORTRAIT, STEP).faces[0].id == 0
+
+
+def test_time_may_start_anew_where_that_is_allowed(predictor):
+    stream = predictor.stream(StreamOptions(restart_time=True, baseline=Baseline()))
+    ids = [stream(PORTRAIT, time).faces[0].id for time in (100.0, 100.03, 5.0, 5.03, 5.03, 5.06)]
+    assert ids == [0] * 6
+
+
+def test_the_resolution_may_change_in_mid_stream(predictor):
+    stream = predictor.stream()
+    stream(PORTRAIT, 0.0)
+    large = cv2.resize(PORTRAIT, (512, 512))
+    found = [stream(large, STEP * index).faces for index in range(1, 30)]
+    assert len(found[-1]) == 1
+
+
+def test_grey_and_16_bit_frames(predictor):
+    stream = predictor.stream()
+    grey = cv2.cvtColor(PORTRAIT, cv2.COLOR_BGR2GRAY)
+    assert [len(stream(f, i * STEP).faces) for i, f in enumerate((PORTRAIT, grey, grey.astype(np.uint16) << 8))] == [
+        1
+    ] * 3
+
+
+def test_reset_forgets(predictor):
+    stream = predictor.stream(StreamOptions(baseline=Baseline()))
+    stream(PORTRAIT, 10.0)
+    assert list(stream.baselines) == [0]
+    stream.reset()
+    assert stream.baselines == {}
+    assert stream(PORTRAIT, 0.0).faces[0].id == 1
+
+
+def test_streams_of_one_predictor_do_not_mix(predictor):
+    """Several cameras, one model: the same frames give the same results as one camera alone."""
+
+    def run(_):
+        return [[face.aus for face in result.faces] for result in predictor.video(noisy(8))]
+
+    alone = run(0)
+    with ThreadPoolExecutor(4) as pool:
+        assert all(found == alone for found in pool.map(run, range(4)))
+
+
+def test_a_closed_predictor_says_so():
+    predictor = Predictor("dsrfau-nano", runtime="onnxruntime")
+    stream = predictor.stream()
+    predictor.close()
+    with pytest.raises(UsageError, match="closed"):
+        stream(PORTRAIT, 0.0)
+
+
+@pytest.mark.parametrize("wrong", [{"detect_every": 0}, {"forget_after": -1}, {"forget_after": math.nan}])
+def test_options_that_make_no_sense(wrong):
+    with pytest.raises(UsageError):
+        StreamOptions(**wrong)
+
+
+def test_a_video_file(predictor, tmp_path):
+    path = tmp_path / "film.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (256, 256))
+    for _ in range(6):
+        writer.write(PORTRAIT)
+    writer.release()
+    results = list(predictor.video(path))
+    assert [len(result.faces) for result in results] == [1] * 6
+    assert results[5].timestamp == pytest.approx(0.2, abs=0.01)
+    with pytest.raises(InputError):
+        list(predictor.video(tmp_path / "none.mp4"))
