@@ -8,8 +8,10 @@ AAAI 2020) for AU 6, 10, 12, 14 and 17 and of JAA-Net (Shao et al., IJCV 2021) f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import numpy as np
@@ -134,13 +136,25 @@ def site_centres(landmarks: npt.NDArray[np.float32], sites: Sequence[Site]) -> n
     """
     points = np.asarray(landmarks, np.float32)[:, :2]
     left, right = points[_INNER_EYE_CORNERS[0]], points[_INNER_EYE_CORNERS[1]]
-    ruler = float(np.linalg.norm(left - right))
+    places, weights, shifts = _placing(tuple(sites))
+    ruler = np.float32(math.hypot(*(left - right).tolist()))
+    return np.asarray((points[places] * weights).sum(1) + shifts * ruler, np.float32)
+
+
+@cache
+def _placing(
+    sites: tuple[Site, ...],
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Landmarks `[S, K]` of each site, their weights `[S, K, 1]`, and its shift `[S, 2]` in inner-eye distances."""
+    most = max((len(site.landmarks) for site in sites), default=1)
+    places = np.zeros((len(sites), most), np.intp)
+    weights = np.zeros((len(sites), most, 1), np.float32)
     outward = {"left": 1.0, "right": -1.0, "centre": 0.0}  # an unmirrored picture shows the person's left on its right
-    centres = [
-        points[list(site.landmarks)].mean(0) + (site.outward * outward[site.side] * ruler, -site.up * ruler)
-        for site in sites
-    ]
-    return np.asarray(centres, np.float32).reshape(-1, 2)
+    for row, site in enumerate(sites):
+        count = len(site.landmarks)
+        places[row, :count], weights[row, :count] = site.landmarks, 1 / count
+    shifts = [(site.outward * outward[site.side], -site.up) for site in sites]
+    return places, weights, np.array(shifts, np.float32).reshape(-1, 2)
 
 
 def letter(intensity: float) -> str:
