@@ -48,12 +48,17 @@ class Source(Protocol):
     Attributes:
         name: as the user gave it.
         kind: what it is.
-        rate: frames per second, where known.
+        rate: frames per second, where known; of a video known once its first frame was read.
+        count: how many frames there are, where known, as `rate`. A container's announcement may be wrong.
     """
 
     name: str
     kind: Kind
     rate: float | None
+
+    @property
+    def count(self) -> int | None:
+        """As above."""
 
     def frames(self, *, every: int = 1, on_error: OnError | None = None) -> Iterator[Frame]:
         """Every so manieth frame, read when it is asked for.
@@ -69,6 +74,7 @@ class ImageSource:
 
     kind: Kind = "image"
     rate: float | None = None
+    count: int | None = 1
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
@@ -92,10 +98,7 @@ class FolderSource:
 
     def frames(self, *, every: int = 1, on_error: OnError | None = None) -> Iterator[Frame]:
         """The pictures, one after another."""
-        try:
-            found = [file for file in self._path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
-        except OSError as error:
-            raise InputError(f"{self.name} cannot be read: {error.strerror or error}. Check the path.") from error
+        found = self._pictures()
         if not found:
             raise InputError(f"{self.name} holds no pictures. Give a folder with JPEG, PNG or similar files in it.")
         for index, file in enumerate(sorted(found, key=lambda file: natural_key(file.name))):
@@ -110,6 +113,21 @@ class FolderSource:
                 continue
             yield Frame(str(file), index, None, image)
 
+    @property
+    def count(self) -> int | None:
+        """Pictures that the folder holds now.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return len(self._pictures())
+
+    def _pictures(self) -> list[Path]:
+        try:
+            return [file for file in self._path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
+        except OSError as error:
+            raise InputError(f"{self.name} cannot be read: {error.strerror or error}. Check the path.") from error
+
 
 class VideoSource:
     """A video file, or a camera or address that gives frames live."""
@@ -118,6 +136,7 @@ class VideoSource:
         self.name = name
         self.kind: Kind = "live" if live else "video"
         self.rate: float | None = None
+        self.count: int | None = None
         self._target = target
 
     def frames(self, *, every: int = 1, on_error: OnError | None = None) -> Iterator[Frame]:
@@ -145,6 +164,8 @@ class VideoSource:
             raise InputError(f"{self.name} cannot be opened: {self._advice()}")
         rate = float(capture.get(cv2.CAP_PROP_FPS))
         self.rate = rate if 0 < rate < 1000 else None
+        count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.count = int(count) if self.kind == "video" and 0 < count < 1e9 else None
         return capture
 
     def _read(self, capture: Any, every: int) -> Iterator[Frame]:

@@ -52,7 +52,7 @@ def test_a_folder_in_natural_order_without_what_is_no_picture(tmp_path):
     (tmp_path / "notes.txt").write_text("no picture")
     (tmp_path / "sub.png").mkdir()
     source = open_source(tmp_path)
-    assert source.kind == "folder"
+    assert (source.kind, source.count) == ("folder", 3)
     assert [frame.image[0, 0, 0] for frame in source.frames()] == [1, 2, 10]
     assert [(frame.index, frame.image[0, 0, 0]) for frame in source.frames(every=2)] == [(0, 1), (2, 10)]
 
@@ -74,6 +74,7 @@ def test_a_video_has_times_and_numbers(video):
     frames = list(source.frames())
     assert source.kind == "video"
     assert source.rate == pytest.approx(10)
+    assert source.count == 10
     assert [frame.index for frame in frames] == list(range(10))
     np.testing.assert_allclose([frame.timestamp for frame in frames], np.arange(10) / 10, atol=1e-3)
     assert all(abs(int(frame.image.mean()) - 20 * frame.index) < 6 for frame in frames)
