@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module as _import_module
 from pathlib import Path as _Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,20 +15,27 @@ if (_here.parent / "setup.py").is_file() and not (_here / "train").is_dir():
     __path__.append(str(_here.parent))
 
 if TYPE_CHECKING:
+    from .following import StreamOptions
     from .predictor import Predictor
-    from .results import Face
+    from .results import Face, FrameResult
+    from .signals.baseline import Baseline
+    from .signals.one_euro import OneEuro
 
-__all__ = ["Face", "Predictor", "__version__"]
+#: The public names and where they are, loaded on first use, so that `import dsrfau_edge` stays instant.
+_PLACES = {
+    "Baseline": "signals.baseline",
+    "Face": "results",
+    "FrameResult": "results",
+    "OneEuro": "signals.one_euro",
+    "Predictor": "predictor",
+    "StreamOptions": "following",
+}
+
+__all__ = ["Baseline", "Face", "FrameResult", "OneEuro", "Predictor", "StreamOptions", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the public names on first use, so that `import dsrfau_edge` stays instant."""
-    if name == "Predictor":
-        from .predictor import Predictor
-
-        return Predictor
-    if name == "Face":
-        from .results import Face
-
-        return Face
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """A public name that is not loaded yet."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(_import_module(f".{_PLACES[name]}", __name__), name)

@@ -76,7 +76,8 @@ class Estimator:
             return []
         with self.stage("infer"):
             outputs, rows = self.infer(np.stack([face.crop for face in faces]))
-        return [Estimate(self, face, image, outputs, index, rows[index]) for index, face in enumerate(faces)]
+        with self.stage("assemble"):
+            return [Estimate(self, face, image, outputs, index, rows[index]) for index, face in enumerate(faces)]
 
     def _rows(self, outputs: Outputs, count: int) -> list[list[float]]:
         """Plain numbers; see `Assembler` for why."""
