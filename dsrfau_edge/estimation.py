@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -70,14 +70,13 @@ class Estimator:
         outputs = self.session.infer(crops)
         return outputs, self._rows(outputs, len(crops))
 
-    def faces(self, faces: Sequence[AlignedFace], image: Image) -> list[Estimate]:
-        """The model's word on the faces of one picture."""
+    def faces(self, faces: Sequence[AlignedFace], image: Image) -> Iterator[Estimate]:
+        """The model's word on the faces of one picture; the model has run, the rest is done as they are asked for."""
         if not faces:
-            return []
+            return iter(())
         with self.stage("infer"):
             outputs, rows = self.infer(np.stack([face.crop for face in faces]))
-        with self.stage("assemble"):
-            return [Estimate(self, face, image, outputs, index, rows[index]) for index, face in enumerate(faces)]
+        return (Estimate(self, face, image, outputs, index, rows[index]) for index, face in enumerate(faces))
 
     def _rows(self, outputs: Outputs, count: int) -> list[list[float]]:
         """Plain numbers; see `Assembler` for why."""
