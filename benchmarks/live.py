@@ -19,8 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,43 +57,16 @@ def fitted(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return canvas
 
 
-class Stages:
-    """Milliseconds of each stage, frame by frame, through the predictor's own hook."""
-
-    def __init__(self) -> None:
-        self.frames: list[dict[str, float]] = []
-        self._now: dict[str, float] = defaultdict(float)
-
-    def __call__(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """Time one stage."""
-        return self._timed(name)
-
-    @contextlib.contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self._now[name] += 1e3 * (time.perf_counter() - start)
-
-    def next(self) -> None:
-        """The frame is done."""
-        self.frames.append(dict(self._now))
-        self._now.clear()
-
-    def medians(self) -> dict[str, float]:
-        """Median and share of frames of each stage."""
-        names = sorted({name for frame in self.frames for name in frame})
-        return {name: statistics.median(frame.get(name, 0.0) for frame in self.frames) for name in names}
-
-
 class Ours:
     """This project's stream in this process."""
 
     def __init__(self, frames: Frames, runtime: str | None, threads: int | None) -> None:
         from dsrfau_edge import Predictor
+        from dsrfau_edge.bench.worker import StageWatch
 
-        self.stages = Stages()
+        self.stages = StageWatch()
         self._frames, self._count = frames, 0
-        self._predictor = Predictor(max_faces=1, runtime=runtime, threads=threads, stage=self.stages)
+        self._predictor = Predictor(max_faces=1, runtime=runtime, threads=threads, stage=self.stages.stage)
         self._stream = self._predictor.stream()
         self.name = str(self._predictor.selection).splitlines()[0]
 
@@ -108,7 +80,7 @@ class Ours:
             result = self._stream(frame, self._count / 30)
             times.append(1e3 * (time.perf_counter() - start))
             faces += len(result.faces)
-            self.stages.next()
+            self.stages.frame()
         return times, faces
 
     def close(self) -> None:
@@ -171,7 +143,7 @@ def speed(options: argparse.Namespace) -> Mapping[str, Any]:
         faces = {"ours": 0, "theirs": 0}
         for what in (ours, theirs):
             what.block(0, 60)  # to warm up
-        ours.stages.frames.clear()
+        ours.stages.clear()
         for turn in range(options.turns):
             first = turn * options.block
             for who, what in (("ours", ours), ("theirs", theirs)):
@@ -182,7 +154,7 @@ def speed(options: argparse.Namespace) -> Mapping[str, Any]:
             "frames": len(times["ours"]),
             "ours": {"name": ours.name, **summary(times["ours"]), "faces": faces["ours"]},
             "theirs": {"name": theirs.name, **summary(times["theirs"]), "faces": faces["theirs"]},
-            "stages_ms": {name: round(value, 2) for name, value in ours.stages.medians().items()},
+            "stages": ours.stages.report({"calls": len(times["ours"]), "mean": statistics.mean(times["ours"])}),
         }
     told["ratio"] = {q: round(told["theirs"][q] / told["ours"][q], 2) for q in ("p50", "p90", "p99")}
     return told

@@ -192,7 +192,11 @@ def compare(
 
 
 def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return (*(row[name] for name in (*_IDENTITY, *_CONDITIONS)), row["frames"].get("sha256"))
+    return (
+        *(row[name] for name in (*_IDENTITY, *_CONDITIONS)),
+        row["frames"].get("sha256"),
+        row["frames"].get("stream", False),
+    )
 
 
 def _nothing_shared(before: list[Mapping[str, Any]], now: list[Mapping[str, Any]]) -> str:

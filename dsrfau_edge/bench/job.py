@@ -32,6 +32,7 @@ class Job:
         crops: file `.npy` with the crops uint8 `[N, size, size, 3]`.
         sources: pictures and videos, for `frames`.
         frames: at most so many of each source.
+        stream: the frames follow one another, as of a camera at 30 a second: faces are tracked from one to the next.
         span: how long is timed.
         rule: when it counts as warm.
         power_seconds: how long calls go on for the power meter, if there is one.
@@ -49,6 +50,7 @@ class Job:
     crops: str = ""
     sources: tuple[str, ...] = ()
     frames: int = 64
+    stream: bool = False
     span: Span = field(default_factory=Span)
     rule: WarmUpRule = field(default_factory=WarmUpRule)
     power_seconds: float = 2.0

@@ -82,7 +82,7 @@ def cells(row: Row) -> dict[str, str]:
     found, parity = row.figures, row.parity
     return {
         "bundle": row.bundle.removesuffix(".dsrfau"),
-        "what": row.kind,
+        "what": "stream" if row.frames.get("stream") else row.kind,
         "runtime": row.runtime,
         "model": row.model,
         "computes": row.computed or _NONE,

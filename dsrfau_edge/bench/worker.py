@@ -6,10 +6,11 @@ measuring begins.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -103,9 +104,10 @@ def measure_frames(job: Job) -> dict[str, Any]:
     load_ms = _milliseconds(_clock() - start)
     with predictor:
         faces: list[int] = []
+        predict = _follow(predictor) if job.stream else predictor
 
         def call(index: int) -> object:
-            found = predictor(frames[index % len(frames)])
+            found = predict(frames[index % len(frames)])
             faces.append(len(found))
             watch.frame()
             return found
@@ -114,12 +116,23 @@ def measure_frames(job: Job) -> dict[str, Any]:
         if not any(faces):
             raise InputError("No face is found in the frames, so landmarks and model had nothing to do. Give others.")
         values["stages"] = watch.report(values["figures"])
-        values["frames"] = {**told, "count": len(frames), "faces": round(float(np.mean(faces)), 2)}
+        values["frames"] = {
+            **told,
+            "stream": job.stream,
+            "count": len(frames),
+            "faces": round(float(np.mean(faces)), 2),
+        }
         before = "Python, OpenCV, numpy and the decoded frames"
         values["memory"] = memory.report(base, memory.peak_bytes(), before)
         values["power"] = _power(job, call, 1)
         info = predictor.info
         return {**values, **_info(info), "runtime_version": info.version, "intensities": _intensities(predictor, job)}
+
+
+def _follow(predictor: Predictor) -> Callable[[Any], Sequence[object]]:
+    """Predict frame after frame of one stream, a thirtieth of a second apart."""
+    stream, numbers = predictor.stream(), itertools.count()
+    return lambda frame: stream(frame, next(numbers) / 30).faces
 
 
 def measure_bare(job: Job) -> dict[str, Any]:

@@ -55,6 +55,7 @@ _EPILOG = (
 @click.option("--end-to-end", "whole", is_flag=True, help="Measure whole frames, by default the sample portrait.")
 @click.option("--image", "images", multiple=True, metavar="FILE", help="A picture or folder for whole frames.")
 @click.option("--video", "videos", multiple=True, metavar="FILE", help="A video for whole frames.")
+@click.option("--stream", is_flag=True, help="Whole frames follow one another, as a camera's: faces are tracked.")
 @click.option("--frames", type=click.IntRange(min=1), help="At most so many frames of each source.  [default: 64]")
 @click.option("--iterations", type=click.IntRange(min=1), help="Calls that are timed.  [default: 1000, or 5 s]")
 @click.option("--seconds", type=float, help="How long calls are timed; with --iterations whichever ends first.")
@@ -123,7 +124,16 @@ def _campaign(asked: Asked) -> Campaign:
 
     span = Span.of(asked.iterations, asked.seconds)
     sources = (*asked.images, *asked.videos) or ((str(PORTRAIT),) if asked.whole else ())
-    job = Job("crops", "", "", device=asked.device, batch=asked.batch, frames=asked.frames or 64, span=span)
+    job = Job(
+        "crops",
+        "",
+        "",
+        device=asked.device,
+        batch=asked.batch,
+        frames=asked.frames or 64,
+        stream=asked.stream,
+        span=span,
+    )
     threads = tuple(dict.fromkeys(asked.threads)) or (None,)
     return Campaign(
         _bundles(asked),

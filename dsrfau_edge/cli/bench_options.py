@@ -25,6 +25,7 @@ class Asked:
     whole: bool
     images: tuple[str, ...]
     videos: tuple[str, ...]
+    stream: bool
     frames: int | None
     iterations: int | None
     seconds: float | None
@@ -65,6 +66,7 @@ class Asked:
         outputs = [path for path in (self.output, self.markdown) if path is not None]
         checks = (
             (self.frames is None or self.end_to_end, "--frames needs --end-to-end, --image or --video"),
+            (not self.stream or self.end_to_end, "--stream needs --end-to-end, --image or --video"),
             (self.batch == 1 or self.model_only or self.bare, "--batch needs --crops: whole frames come one by one"),
             (self.base is not None or self.max_regression is None, "--max-regression needs --compare BASE.json"),
             (self.base is not None or not self.figures, "--figure needs --compare BASE.json"),

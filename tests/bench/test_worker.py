@@ -50,6 +50,13 @@ def test_whole_frames(job):
     assert np.shape(found["intensities"]) == (8, 5)
 
 
+def test_a_stream_lets_the_detector_rest(job):
+    found = worker.measure_frames(replace(job, kind="frames", stream=True, sources=(str(PORTRAIT),)))
+    assert found["frames"]["faces"] == 1
+    assert found["frames"]["stream"]
+    assert found["stages"]["detect"]["p50"] == 0 < found["stages"]["landmarks"]["p50"]
+
+
 def test_frames_without_a_face(job, tmp_path):
     import cv2
 

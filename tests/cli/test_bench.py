@@ -159,6 +159,7 @@ def test_an_interruption_reports_what_there_is(tiny_bundle, tmp_path, monkeypatc
         (["--seconds", 0], 2, "--seconds"),
         (["--seconds", "nan"], 2, "--seconds"),
         (["--frames", 3], 2, "--frames needs"),
+        (["--stream"], 2, "--stream needs"),
         (["--precision", "int4"], 2, "--precision"),
         (["--precision", "int8"], 2, "holds fp32"),
         (["--max-regression", "5%"], 2, "--compare"),
