@@ -47,6 +47,11 @@ def command() -> None:
     metavar="RIG",
     help="makehuman (default) or ict=FILE; again for another: identities take them in turn.",
 )
+@click.option(
+    "--wide-poses",
+    is_flag=True,
+    help="Every turn up to 80° yaw and 45° pitch as often: to fit confidences, see `dsrfau-train confidence`.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Processes; one per core by default.")
 @click.option(
     "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="Where it is rendered."
@@ -62,6 +67,7 @@ def render(
     assets: Path | None,
     per_identity: int,
     rigs: tuple[str, ...],
+    wide_poses: bool,
     workers: int | None,
     engine: str,
     ray_address: str | None,
@@ -77,7 +83,8 @@ def render(
     from dsrfau_edge.train.synthesis.production import Plan, produce
 
     chosen = local_engine(workers) if engine == "local" else ray_engine(workers, ray_address)
-    plan = Plan(count, seed, int(size), per_identity, str(assets) if assets else None, rigs or ("makehuman",))
+    looks = str(assets) if assets else None
+    plan = Plan(count, seed, int(size), per_identity, looks, rigs or ("makehuman",), wide_poses=wide_poses)
     with stops_on_sigterm(), bar(count, "rendering") as shown:
         index = produce(plan, output, engine=chosen, on_found=shown.found, on_faces=shown.made)
     megabytes = sum(shard.size or 0 for shard in index.shards) / 1e6

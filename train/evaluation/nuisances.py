@@ -50,11 +50,11 @@ def occluded(crop: Image, number: int, seed: int = 0) -> Image:
     half, other = side // 2, side - side // 2
     region = (np.s_[:, :half], np.s_[:, other:], np.s_[other:, :])[number % 3]
     covered: Image = crop.copy()
-    covered[region] = _texture(side, np.random.default_rng([seed, number]))[region]
+    covered[region] = cloth(side, np.random.default_rng([seed, number]))[region]
     return covered
 
 
-def _texture(side: int, rng: np.random.Generator) -> Image:
+def cloth(side: int, rng: np.random.Generator) -> Image:
     """Cloth-like noise of one drawn colour, `[side, side, 3]`."""
     base = rng.uniform(40, 215, 3)
     noise = np.zeros((side, side), np.float32)

@@ -71,6 +71,7 @@ def _factory(plan: Plan) -> FaceFactory:
         assets=assets,
         per_identity=plan.per_identity,
         rigs=plan.specs,
+        wide_poses=plan.wide_poses,
     )
 
 

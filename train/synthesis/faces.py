@@ -25,7 +25,7 @@ from .looks import Look, Wardrobe
 from .renderer import Renderer
 from .rigs import RigSpec, open_rig
 from .rigs.base import Identity, Rig, eye_centres, pose
-from .scene import Scene, draw_scene
+from .scene import Scene, draw_scene, turned_anyhow
 
 _QUALITY = 95
 _TRIES = 8
@@ -63,6 +63,7 @@ class FaceFactory:
         assets: Path | None = None,
         per_identity: int = 6,
         rigs: Sequence[RigSpec] = (RigSpec("makehuman"),),
+        wide_poses: bool = False,
     ) -> None:
         """Load the rigs and make their renderers.
 
@@ -72,8 +73,10 @@ class FaceFactory:
             assets: MakeHuman asset folder, or None for procedural looks.
             per_identity: faces of each identity.
             rigs: identities take them in turn.
+            wide_poses: draw turns that are hard to read as often as others, see `turned_anyhow`.
         """
         self._seed, self._size, self._per_identity = seed, input_size, per_identity
+        self._wide_poses = wide_poses
         self._rigs = [open_rig(spec) for spec in rigs]
         self._wardrobe = Wardrobe(assets)
         side, device = _SIDES[input_size], Device()
@@ -87,6 +90,8 @@ class FaceFactory:
         for attempt in range(_TRIES):
             rng = np.random.default_rng([self._seed, 1, number, attempt])
             person, scene = self.person(number // self._per_identity), draw_scene(rng)
+            if self._wide_poses:
+                scene = turned_anyhow(scene, rng)
             if attempt >= _TRIES // 2:
                 bare = replace(person.look, hair=None, cap_density=1.0, glasses=None)
                 person, scene = replace(person, look=bare), replace(scene, occluder=None)

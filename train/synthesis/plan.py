@@ -33,6 +33,7 @@ class Plan:
     per_identity: int = 6
     assets: str | None = None
     rigs: tuple[str, ...] = ("makehuman",)
+    wide_poses: bool = False
     shard: int = SHARD  # faces in each
 
     @property

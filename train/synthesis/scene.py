@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -71,6 +71,11 @@ def draw_scene(rng: np.random.Generator) -> Scene:
         occluder=draw_occluder(rng) if rng.random() < _OCCLUDED else None,
         background=int(rng.integers(2**31)),
     )
+
+
+def turned_anyhow(scene: Scene, rng: np.random.Generator) -> Scene:
+    """The scene with every turn up to 80° yaw and 45° pitch as likely: more than can be read, to learn how much can."""
+    return replace(scene, yaw=float(rng.uniform(-80, 80)), pitch=float(rng.uniform(-45, 45)))
 
 
 def _lights(rng: np.random.Generator) -> tuple[tuple[Vector, Vector], ...]:

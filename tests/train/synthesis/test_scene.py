@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from dsrfau_edge.train.synthesis.scene import backdrop, draw_scene
+from dsrfau_edge.train.synthesis.scene import backdrop, draw_scene, turned_anyhow
 
 _SCENES = [draw_scene(np.random.default_rng(seed)) for seed in range(400)]
 
@@ -19,6 +21,15 @@ def test_poses_cameras_and_lights_stay_in_range() -> None:
         assert 1 <= len(scene.lights) <= 4
         assert all(np.linalg.norm(direction) == pytest.approx(1) for direction, _ in scene.lights)
     assert {len(scene.lights) for scene in _SCENES} == {1, 2, 3, 4}
+
+
+def test_wide_poses_are_as_likely_at_every_turn_and_change_nothing_else() -> None:
+    rng = np.random.default_rng(0)
+    turned = [turned_anyhow(scene, rng) for scene in _SCENES]
+    assert np.mean([abs(scene.yaw) > 40 for scene in turned]) == pytest.approx(0.5, abs=0.08)
+    assert np.mean([abs(scene.pitch) > 22.5 for scene in turned]) == pytest.approx(0.5, abs=0.08)
+    assert all(abs(scene.yaw) <= 80 and abs(scene.pitch) <= 45 for scene in turned)
+    assert replace(turned[0], yaw=_SCENES[0].yaw, pitch=_SCENES[0].pitch) == _SCENES[0]
 
 
 def test_a_few_faces_have_something_before_them() -> None:
