@@ -1,4 +1,9 @@
-"""Neutral baseline: at which level a face rests, so that it can be taken off."""
+"""Neutral baseline: at which level a face rests, so that it can be taken off.
+
+A face at rest does not read zero: brows stand low, lips curve, lids are heavy. OpenFace takes an AU's level from a low
+part of all its values in a video (Baltrušaitis et al., "Cross-dataset learning and person-specific normalisation for
+automatic Action Unit detection", FG 2015); here it is learned while the video runs.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +31,8 @@ class Baseline:
     Attributes:
         mode: `online` learns the level as a low quantile of what is seen; `held` takes the pose at the time of
             `NeutralBaseline.hold`, or the level given here, and until then corrects nothing.
-        quantile: share of the time that the face is at its level or below.
+        quantile: share of the time that an AU is at its level or below. One that is active for more than the rest of
+            the time is taken for a resting one.
         half_life: seconds of trusted frames after which what came before counts half.
         ready_after: seconds of trusted frames before an online level is used.
         min_trust: frames trusted less teach nothing.
@@ -35,8 +41,8 @@ class Baseline:
     """
 
     mode: Mode = "online"
-    quantile: float = 0.25
-    half_life: float = 60.0
+    quantile: float = 0.3
+    half_life: float = 120.0
     ready_after: float = 5.0
     min_trust: float = 0.5
     hold_over: float = 1.0
@@ -50,7 +56,7 @@ class Baseline:
         """
         if self.mode not in get_args(Mode):
             raise UsageError(f"Unknown baseline mode {self.mode!r}. Known: {', '.join(get_args(Mode))}.")
-        check_setting("quantile", self.quantile, 0, 1, "a share from 0 to 1, such as 0.25")
+        check_setting("quantile", self.quantile, 0, 1, "a share from 0 to 1, such as 0.3")
         check_setting("half_life", self.half_life, 1, 1e9, "seconds, 1 or more")
         check_setting("ready_after", self.ready_after, 0, 1e9, "seconds, 0 or more")
         check_setting("min_trust", self.min_trust, 0, 1, "a share from 0 to 1, such as 0.5")

@@ -24,9 +24,9 @@ class OneEuro:
         derivative_cutoff: cutoff in Hz of the speed that `beta` acts on.
     """
 
-    min_cutoff: float = 0.8
-    beta: float = 0.5
-    derivative_cutoff: float = 1.0
+    min_cutoff: float = 0.2
+    beta: float = 0.15
+    derivative_cutoff: float = 2.0
 
     def __post_init__(self) -> None:
         """Check the ranges.
@@ -34,9 +34,9 @@ class OneEuro:
         Raises:
             UsageError: one of them makes no sense.
         """
-        check_setting("min_cutoff", self.min_cutoff, 1e-6, 1e6, "a frequency in Hz above 0, such as 0.8")
+        check_setting("min_cutoff", self.min_cutoff, 1e-6, 1e6, "a frequency in Hz above 0, such as 0.2")
         check_setting("beta", self.beta, 0, 1e6, "0 (the same smoothing at every speed) or more")
-        check_setting("derivative_cutoff", self.derivative_cutoff, 1e-6, 1e6, "a frequency in Hz above 0, such as 1")
+        check_setting("derivative_cutoff", self.derivative_cutoff, 1e-6, 1e6, "a frequency in Hz above 0, such as 2")
 
 
 class OneEuroFilter:
