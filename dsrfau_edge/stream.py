@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Literal, Protocol
 
 import cv2
 
 from .errors import InputError
-from .face.images import Image, as_bgr, read_image
+from .face.images import Image, read_image
+from .video_feed import OPEN_TIMEOUT, PIPELINE, READ_TIMEOUT, VideoFeed, advice
+from .video_feed import opencv_name as opencv_name
 
 _log = logging.getLogger(__name__)
 
@@ -34,12 +35,16 @@ VIDEO_SUFFIXES = frozenset(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One picture, BGR uint8 `[H, W, 3]`: where it is from, its number there from 0, its time in seconds if known."""
+    """One picture, BGR uint8 `[H, W, 3]`: where it is from, its number there from 0, its time in seconds if known.
+
+    `arrival` is when it came, on `time.monotonic()`, where that is of interest.
+    """
 
     source: str
     index: int
     timestamp: float | None
     image: Image
+    arrival: float | None = None
 
 
 class Source(Protocol):
@@ -98,10 +103,7 @@ class FolderSource:
 
     def frames(self, *, every: int = 1, on_error: OnError | None = None) -> Iterator[Frame]:
         """The pictures, one after another."""
-        found = self._pictures()
-        if not found:
-            raise InputError(f"{self.name} holds no pictures. Give a folder with JPEG, PNG or similar files in it.")
-        for index, file in enumerate(sorted(found, key=lambda file: natural_key(file.name))):
+        for index, file in enumerate(self.pictures()):
             if index % every:
                 continue
             try:
@@ -120,9 +122,20 @@ class FolderSource:
         Raises:
             InputError: it cannot be read.
         """
-        return len(self._pictures())
+        return len(self._found())
 
-    def _pictures(self) -> list[Path]:
+    def pictures(self) -> list[Path]:
+        """Their paths in order.
+
+        Raises:
+            InputError: the folder cannot be read or holds none.
+        """
+        found = self._found()
+        if not found:
+            raise InputError(f"{self.name} holds no pictures. Give a folder with JPEG, PNG or similar files in it.")
+        return sorted(found, key=lambda file: natural_key(file.name))
+
+    def _found(self) -> list[Path]:
         try:
             return [file for file in self._path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file()]
         except OSError as error:
@@ -130,82 +143,70 @@ class FolderSource:
 
 
 class VideoSource:
-    """A video file, or a camera or address that gives frames live."""
+    """A video file, or a camera, address or pipeline that gives frames live."""
 
     def __init__(self, name: str, target: str | int, *, live: bool) -> None:
-        self.name = name
+        self.name, self.target = name, target
         self.kind: Kind = "live" if live else "video"
         self.rate: float | None = None
         self.count: int | None = None
-        self._target = target
+
+    def open(self, *, open_timeout: float = OPEN_TIMEOUT, read_timeout: float = READ_TIMEOUT) -> VideoFeed:
+        """Open it; as often as wanted.
+
+        Raises:
+            InputError: it cannot be opened.
+            RuntimeUnavailable: it is a pipeline, and this OpenCV has no GStreamer.
+        """
+        live = self.kind == "live"
+        feed = VideoFeed(self.name, self.target, live=live, open_timeout=open_timeout, read_timeout=read_timeout)
+        self.rate, self.count = feed.rate, feed.count
+        return feed
 
     def frames(self, *, every: int = 1, on_error: OnError | None = None) -> Iterator[Frame]:
         """The frames; those skipped are not decoded where the format allows that."""
         del on_error
-        capture = self._open()
+        feed = self.open()
         try:
             count = 0
-            for frame in self._read(capture, every):
+            for frame in self._read(feed, every):
                 count += 1
                 yield frame
             if not count:
-                raise InputError(f"{self.name} gave no frames: {self._advice()}")
+                raise InputError(f"{self.name} gave no frames: {advice(self.target, live=self.kind == 'live')}")
         finally:
-            capture.release()
+            feed.release()
 
-    def _open(self) -> Any:
-        try:
-            target = self._target
-            capture = cv2.VideoCapture(target if isinstance(target, int) else opencv_name(target))
-        except cv2.error as error:  # a number beyond C's
-            raise InputError(f"{self.name} cannot be opened: {self._advice()}") from error
-        if not capture.isOpened():
-            capture.release()
-            raise InputError(f"{self.name} cannot be opened: {self._advice()}")
-        rate = float(capture.get(cv2.CAP_PROP_FPS))
-        self.rate = rate if 0 < rate < 1000 else None
-        count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.count = int(count) if self.kind == "video" and 0 < count < 1e9 else None
-        return capture
-
-    def _read(self, capture: Any, every: int) -> Iterator[Frame]:
-        index, started, last = 0, time.monotonic(), -1.0
-        while capture.grab():
-            if index % every == 0:
-                whole, image = capture.retrieve()
-                if whole and image is not None and image.size:
-                    stamp = time.monotonic() - started if self.kind == "live" else self._time(capture, index, last)
-                    last = stamp
-                    yield Frame(self.name, index, stamp, as_bgr(image))
+    def _read(self, feed: VideoFeed, every: int) -> Iterator[Frame]:
+        index, started = -1, time.monotonic()
+        while feed.grab():
             index += 1
-        announced = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        if self.kind == "video" and 0 < index < 0.9 * announced:
-            _log.warning("%s ends after %d of %d frames: it seems to be damaged.", self.name, index, int(announced))
-
-    def _time(self, capture: Any, index: int, last: float) -> float:
-        """The container's own time, which is right for variable rates too; by number and rate where it has none."""
-        stamp = float(capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
-        if stamp > last and (stamp > 0 or index == 0):
-            return stamp
-        return max(index / self.rate if self.rate else 0.0, last)
-
-    def _advice(self) -> str:
-        if isinstance(self._target, int):
-            return "there is no such camera, or another program uses it. Cameras are numbered from 0."
-        if self.kind == "live":
-            return "the address does not answer with a video. Check it, and the network."
-        return "it is not a video that OpenCV reads, or it is damaged. Convert it, for instance to MP4 (H.264)."
+            if index % every:
+                continue
+            try:
+                image = feed.retrieve()
+            except InputError as error:
+                _log.warning("%s", error)
+                continue
+            arrival = time.monotonic()
+            yield Frame(
+                self.name, index, arrival - started if self.kind == "live" else feed.time(), image, arrival=arrival
+            )
 
 
 def open_source(source: str | Path | int) -> Source:
-    """The source that a path, folder, camera number or address stands for. Nothing is read yet.
+    """The source that a path, folder, camera number, device path, address or GStreamer pipeline stands for.
+
+    Nothing is read yet.
 
     Raises:
         InputError: there is no such file, or its kind is not known.
     """
     name = str(source)
+    if PIPELINE in name or "://" in name:
+        return VideoSource(name, name, live=True)
     path = Path(name)
-    if "://" in name:
+    if name.startswith(("/dev/video", "/dev/v4l/")) or path.is_char_device():  # there or not: it may be plugged in
         return VideoSource(name, name, live=True)
     if path.is_dir():
         return FolderSource(path)
@@ -221,14 +222,6 @@ def open_source(source: str | Path | int) -> Source:
     raise InputError(
         f"{name} is neither a picture nor a video, going by its ending {suffix!r}. Give JPEG, PNG, MP4 or similar."
     )
-
-
-def opencv_name(path: str | Path) -> str:
-    """A file's name for OpenCV, which crashes the process when text holds bytes that are no UTF-8.
-
-    It takes bytes too, as they are, though its type hints do not say so.
-    """
-    return cast(str, os.fsencode(path))
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:
