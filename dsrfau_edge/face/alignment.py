@@ -120,8 +120,10 @@ def _part(
     if factor == 1:
         return part, np.column_stack([matrix[:, :2], matrix[:, :2] @ low + matrix[:, 2]])
     cells = np.maximum((high - low) // factor, 1)
+    # Whole cells, for which OpenCV's averaging is several times as fast.
+    part = part[: cells[1] * factor, : cells[0] * factor]
     small: npt.NDArray[np.uint8] = cv2.resize(part, tuple(map(int, cells)), interpolation=cv2.INTER_AREA)
-    stretch = (high - low) / cells  # pixels of the picture per pixel of `small`
+    stretch = np.array([part.shape[1], part.shape[0]]) / cells  # pixels of the picture per pixel of `small`
     origin = low + (stretch - 1) / 2
     return small, np.column_stack([matrix[:, :2] * stretch, matrix[:, :2] @ origin + matrix[:, 2]])
 
