@@ -21,6 +21,7 @@ from .quantile import RunningQuantile
 
 Mode = Literal["online", "held"]
 _LONGEST = 0.25  # seconds that one frame stands for at most, so that a gap in the stream counts for nothing
+_SAMPLE = 0.08  # seconds between two frames that are looked at; the values are smooth, and every frame costs time
 _REFRESH = 0.5  # seconds of trusted time after which the level is worked out anew
 
 
@@ -64,6 +65,8 @@ class Baseline:
         if self.level is not None:
             if self.mode != "held":
                 raise UsageError("A level is given to a baseline that learns its own. Set mode='held' with it.")
+            if not isinstance(self.level, Mapping) or not self.level:
+                raise UsageError(f"level is {self.level!r}; give an intensity by site, or leave it out.")
             for site, value in self.level.items():
                 check_setting(f"The level of {site}", value, 0, MAX_INTENSITY, f"an intensity 0 to {MAX_INTENSITY:g}")
             object.__setattr__(self, "level", dict(self.level))
@@ -102,21 +105,20 @@ class NeutralBaseline:
             DataError: the settings hold a level of other sites.
         """
         self.settings, self.sites = settings, tuple(sites)
-        self._held: list[float] | None
-        self._level: list[float]
         self._recent: list[float]
         self._time: float | None
+        self._passed: float
         self.reset()
 
     @property
     def level(self) -> list[float]:
         """The level `[S]` as far as it is known; 0 before anything was learned."""
-        return list(self._held or self._level)
+        return list(self._level)
 
     @property
     def ready(self) -> bool:
         """Whether the level is used: it is held, or enough was seen to learn it."""
-        return self._held is not None or (
+        return self._held or (
             self.settings.mode == "online" and self._seconds > 0 and self._seconds >= self.settings.ready_after
         )
 
@@ -135,9 +137,12 @@ class NeutralBaseline:
         last, self._time = self._time, timestamp
         if not trust >= self.settings.min_trust:
             return
-        passed = 0.0 if last is None else min(max(timestamp - last, 0.0), _LONGEST)
+        self._passed += 0.0 if last is None else min(max(timestamp - last, 0.0), _LONGEST)
+        if self._recent and self._passed < _SAMPLE:
+            return
+        passed, self._passed = self._passed, 0.0
         self._recent = self._averaged(values, passed)
-        if passed and self._held is None and self.settings.mode == "online":
+        if passed and not self._held and self.settings.mode == "online":
             self._learn(values, passed)
 
     def hold(self) -> None:
@@ -151,13 +156,17 @@ class NeutralBaseline:
                 "There is no pose to hold: no frame of this face could be trusted yet. Hold it once the face was seen "
                 "from the front for a moment, or lower Baseline.min_trust."
             )
-        self._held = self._recent
+        self._held = True
+        self._set_level(self._recent)
 
     def correct(self, values: Sequence[float]) -> list[float]:
         """The values `[S]` above the level, 0 to 5 and never more than they were; as they are where it is not ready."""
         if not self.ready:
             return list(values)
-        return [_above(value, level) for value, level in zip(values, self._held or self._level, strict=True)]
+        return [
+            0.0 if value <= level else above if (above := (value - level) * gain) < value else value
+            for value, level, gain in zip(values, self._level, self._gains, strict=True)
+        ]
 
     def reset(self) -> None:
         """Forget everything learned or held since the start.
@@ -166,12 +175,12 @@ class NeutralBaseline:
             DataError: the settings hold a level of other sites.
         """
         given, count = self.settings.level, len(self.sites)
-        self._held = None if given is None else levels_of(given, self.sites)
-        self._level = [0.0] * count
+        self._held = given is not None
+        self._set_level([0.0] * count if given is None else levels_of(given, self.sites))
         self._recent = []
         self._quantile = RunningQuantile(count, self.settings.half_life)
         self._time = None
-        self._seconds = self._stale = 0.0
+        self._passed, self._seconds, self._stale = 0.0, 0.0, 0.0
 
     def to_dict(self) -> dict[str, Any]:
         """As in the file.
@@ -194,6 +203,11 @@ class NeutralBaseline:
         """
         write_levels(Path(path), self.to_dict())
 
+    def _set_level(self, level: list[float]) -> None:
+        """What a value is above the level counts as a part of what it could be, so that 5 remains 5."""
+        self._gains = [MAX_INTENSITY / (MAX_INTENSITY - low) if low < MAX_INTENSITY else 1.0 for low in level]
+        self._level = level
+
     def _averaged(self, values: Sequence[float], passed: float) -> list[float]:
         """Running mean whose weights fall by 1/e in `hold_over` seconds."""
         if not self._recent:
@@ -207,12 +221,5 @@ class NeutralBaseline:
         self._seconds += passed
         self._stale += passed
         if self._stale >= _REFRESH or not was_ready:
-            self._level = self._quantile.level(self.settings.quantile)
+            self._set_level(self._quantile.level(self.settings.quantile))
             self._stale = 0.0
-
-
-def _above(value: float, level: float) -> float:
-    """What a value is above the level, as a part of what it could be."""
-    if value <= level:
-        return 0.0
-    return min((value - level) * MAX_INTENSITY / (MAX_INTENSITY - level), value, MAX_INTENSITY)

@@ -25,7 +25,7 @@ class OneEuro:
     """
 
     min_cutoff: float = 0.2
-    beta: float = 0.15
+    beta: float = 0.2
     derivative_cutoff: float = 2.0
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..action_units import MAX_INTENSITY, PRESENCE_THRESHOLD
 from ..errors import InputError, UsageError
 from .checks import check_setting
-from .events import AuEvent, EventKind
+from .events import AuEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,13 @@ class Hysteresis:
 
 
 class _Course:
-    """One AU between its onset and its offset."""
+    """One AU between its onset and its offset.
+
+    Attributes:
+        rising: towards a peak that has not been told; else past one, towards the next.
+        peak: highest intensity while rising, at `time`.
+        low: lowest since the last apex.
+    """
 
     __slots__ = ("low", "peak", "rising", "time")
 
@@ -75,14 +81,14 @@ class PresenceTracker:
         Raises:
             InputError: an AU is missing.
         """
+        missing = self._courses.keys() - intensities.keys()
+        if missing:
+            raise InputError(f"{', '.join(sorted(missing))} missing. Give the intensity of every AU of the tracker.")
         events: list[AuEvent] = []
         present = {}
         on, off = self.settings.on, self.settings.off
         for au, course in self._courses.items():
-            try:
-                intensity = intensities[au]
-            except KeyError as error:
-                raise InputError(f"{au} is missing. Give the intensity of every AU of the tracker.") from error
+            intensity = intensities[au]
             if course is None:
                 if intensity >= on:
                     self._courses[au] = _Course(intensity, timestamp)
@@ -100,15 +106,14 @@ class PresenceTracker:
         events: list[AuEvent] = []
         for au, course in self._courses.items():
             if course is not None:
-                self._close(au, course, (self._last.get(au, course.peak), self._time), face, events)
+                self._close(au, course, (self._last[au], self._time), face, events)
         return tuple(events)
 
     def _close(self, au: str, course: _Course, now: tuple[float, float], face: int, events: list[AuEvent]) -> None:
         self._courses[au] = None
         if course.rising:
             events.append(AuEvent("apex", face, au, course.time, course.peak))
-        kind: EventKind = "offset"
-        events.append(AuEvent(kind, face, au, now[1], now[0]))
+        events.append(AuEvent("offset", face, au, now[1], now[0]))
 
     def _follow(self, au: str, course: _Course, now: tuple[float, float], face: int, events: list[AuEvent]) -> None:
         intensity, timestamp = now
