@@ -6,6 +6,7 @@ import contextlib
 import errno
 import hashlib
 import io
+import json
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -167,8 +169,47 @@ def _described(folder: Path, checkpoint: Checkpoint) -> Manifest:
         training={**checkpoint.training, "network": checkpoint.network},
         data=checkpoint.data,
         metrics=checkpoint.metrics,
+        confidence=checkpoint.confidence,
         files={name: FileRecord(digest, (folder / name).stat().st_size) for name, digest in checkpoint.files.items()},
     )
+
+
+def store_confidence(path: str | Path, confidence: Mapping[str, Any]) -> Path:
+    """Store how often a model's readings are right in its manifest, or in a checkpoint's description.
+
+    Args:
+        path: the bundle or checkpoint folder, or the name of a student of the package.
+        confidence: as `Reliability.to_dict` gives it.
+
+    Returns:
+        The file that was replaced; it is the old or the new one at any time.
+
+    Raises:
+        BundleError: it is no bundle, or cannot be written.
+        DataError: it is no checkpoint.
+    """
+    bundle = Bundle.open(path)
+    if bundle.checkpoint:
+        target = bundle.path / DESCRIPTION
+        described = replace(read_checkpoint(bundle.path, verify=False), confidence=dict(confidence))
+        content = json.dumps(described.to_dict(), indent=1)
+    else:
+        target = bundle.path / MANIFEST
+        content = replace(bundle.manifest, confidence=dict(confidence)).to_json()
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        try:
+            _store(part, content.encode())
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+    except OSError as error:
+        raise BundleError(
+            f"{target} cannot be written: {error.strerror or error}. Copy the folder to where you may write, or write "
+            "to a file with -o."
+        ) from error
+    _sync_folder(bundle.path)
+    return target
 
 
 def read_crops(archive: Path, size: int) -> npt.NDArray[np.uint8]:

@@ -11,9 +11,9 @@ import numpy as np
 
 from .action_units import MAX_INTENSITY, Site, sites_of
 from .errors import BundleError, UsageError
+from .face.confidence import Judge, clarity
 from .face.frontend import AlignedFace
 from .face.images import Image
-from .face.quality import Quality, assess, site_confidences
 from .results import Assembler, Face, Intensities
 from .stages import Stage
 
@@ -32,11 +32,12 @@ class Estimator:
         """Take the sites of a bundle; `session` is set once it is loaded.
 
         Raises:
-            BundleError: its sites are not those of its AUs.
+            BundleError: its sites are not those of its AUs, or its confidences cannot be used.
         """
         self.bundle = bundle
         self.sites = _sites(bundle)
         self.assemble = Assembler(bundle.manifest.aus, [(site.au, site.side) for site in self.sites])
+        self.judge = Judge(self.sites, bundle.manifest.confidence, str(bundle.path))
         self.stage = stage
         self._session: Session | None = None
 
@@ -104,7 +105,7 @@ class Estimate:
     Attributes:
         row: site intensities.
         quality: what limits the reading of the face.
-        confidences: by site.
+        confidences: by AU.
     """
 
     __slots__ = ("_estimator", "_face", "_index", "_outputs", "confidences", "quality", "row")
@@ -114,21 +115,17 @@ class Estimate:
     ) -> None:
         self._estimator, self._face, self._outputs, self._index = estimator, face, outputs, index
         self.row = row
-        self.quality: Quality = assess(face, image)
-        height, width = image.shape[:2]
-        found = site_confidences(face, self.quality, estimator.sites, width, height)
-        self.confidences: list[float] = found.tolist()
+        self.quality, self.confidences = estimator.judge(face, image, row)
 
     @property
     def trust(self) -> float:
-        """How far to trust the face as a whole, 0 to 1: the mean over its sites."""
-        return sum(self.confidences) / len(self.confidences)
+        """How well the face as a whole can be seen, 0 to 1."""
+        return clarity(self._face, self.quality)
 
     def face(self, number: int, signals: Signals | None = None) -> Face:
         """The result; `signals` is what a stream made of the row."""
         face, estimator = self._face, self._estimator
         aus, left, right = estimator.assemble(self.row if signals is None else signals.row)
-        trust, _, _ = estimator.assemble(self.confidences)
         result = Face(
             box=face.box,
             confidence=face.score * face.landmarks.presence,
@@ -136,7 +133,7 @@ class Estimate:
             aus=aus,
             left=left,
             right=right,
-            confidences=trust,
+            confidences=self.confidences,
             quality=self.quality,
             landmarks=face.landmarks.points,
             matrix=face.matrix,

@@ -28,7 +28,7 @@ Precision = Literal["fp32", "fp16", "int8"]
 INPUT = {"dtype": "uint8", "layout": "NHWC", "colour": "BGR"}
 
 
-_DESCRIBED = ("parity", "gate", "source", "training", "data", "metrics", "build")
+_DESCRIBED = ("parity", "gate", "source", "training", "data", "metrics", "confidence", "build")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +65,7 @@ class Manifest:
         training: recipe of the network.
         data: what it was trained on, with licences.
         metrics: measured on held-out data.
+        confidence: how often a reading is right, see `face.reliability`; empty where that was not fitted.
         build: versions, platform and device of the export.
         files: checksums by name.
     """
@@ -90,6 +91,7 @@ class Manifest:
     training: Mapping[str, Any] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    confidence: Mapping[str, Any] = field(default_factory=dict)
     build: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, FileRecord] = field(default_factory=dict)
 
@@ -131,6 +133,7 @@ class Manifest:
             "training": dict(self.training),
             "data": dict(self.data),
             "metrics": dict(self.metrics),
+            "confidence": dict(self.confidence),
             "build": dict(self.build),
             "files": {name: {"sha256": file.sha256, "bytes": file.bytes} for name, file in self.files.items()},
         }

@@ -20,6 +20,7 @@ from .stages import Stage, untimed
 if TYPE_CHECKING:
     from .face_stream import FaceStream
     from .following import StreamOptions
+    from .live import LiveOptions, LiveStream
     from .manifest import Precision
     from .runtimes.base import Outputs, Progress, SessionInfo
     from .stream import Frame
@@ -111,6 +112,11 @@ class Predictor:
         return self._estimator.bundle
 
     @property
+    def confidence_calibrated(self) -> bool:
+        """Whether confidences are probabilities that were fitted to this network; else a heuristic, see the docs."""
+        return self._estimator.judge.calibrated
+
+    @property
     def selection(self) -> Selection:
         """The runtime in use, and why the others are not; print it to read it."""
         return self._selection
@@ -172,6 +178,26 @@ class Predictor:
         found = open_source(frames).frames() if isinstance(frames, (str, Path)) else frames
         for frame in found:
             yield stream(frame[1], frame[0]) if isinstance(frame, tuple) else stream(frame)
+
+    def live(self, source: Any, options: StreamOptions | None = None, live: LiveOptions | None = None) -> LiveStream:
+        """Predict a camera or another source that goes on by itself: the newest frame wins, and lost ones come back.
+
+        Example:
+            >>> with predictor.live(0) as stream:           # a camera's number, an address, a pipeline, ...
+            ...     for result in stream:                   # or `async for`
+            ...         print(result.latency_ms, [face["AU12"] for face in result.faces])
+
+        Args:
+            source: what `LiveStream` takes.
+            options: what is done with faces over time, see `StreamOptions`.
+            live: how the source is read, see `LiveOptions`.
+
+        Raises:
+            InputError: there is no such source.
+        """
+        from .live import LiveStream
+
+        return LiveStream(self, source, options, live)
 
     def infer(self, crops: Any) -> Outputs:
         """Site intensities of faces that are aligned already: crops uint8 `[N, size, size, 3]` in BGR."""

@@ -33,7 +33,8 @@ class Face:
         aus: intensity 0 to 5 by AU: the mean over its sites; of a stream smoothed, and corrected where that was asked.
         left: intensity on the person's left, of the AUs that have sides.
         right: intensity on the person's right, likewise.
-        confidences: how far to trust each AU, 0 to 1. A heuristic, see `face.quality`.
+        confidences: how far to trust each AU, 0 to 1: the probability that its intensity is within 1.0 of the truth
+            where `Predictor.confidence_calibrated`, see `face.reliability`; else a heuristic, see `face.confidence`.
         quality: what limits the reading of this face.
         landmarks: FaceMesh points `[468, 3]` in pixels of the frame.
         matrix: affine map `[2, 3]` from the frame to the aligned crop.

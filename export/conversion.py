@@ -310,6 +310,7 @@ class Conversion:
             training=source.training,
             data=source.data,
             metrics=source.metrics,
+            confidence=source.confidence,
             build={**_environment(), **converted.build},
         )
 

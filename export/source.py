@@ -31,6 +31,7 @@ class Source:
         training: recipe.
         data: what it was trained on.
         metrics: on held-out data.
+        confidence: how often a reading is right.
     """
 
     path: Path
@@ -46,6 +47,7 @@ class Source:
     training: Mapping[str, Any]
     data: Mapping[str, Any]
     metrics: Mapping[str, Any]
+    confidence: Mapping[str, Any]
 
 
 def load_source(path: str | Path | None = None) -> Source:
@@ -81,4 +83,5 @@ def load_source(path: str | Path | None = None) -> Source:
         training=manifest.training,
         data=manifest.data,
         metrics=manifest.metrics,
+        confidence=manifest.confidence,
     )

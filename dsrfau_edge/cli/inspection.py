@@ -64,9 +64,17 @@ def _details(manifest: Manifest) -> list[tuple[str, str]]:
         ("calib", _spelled(manifest.calibration, but=("sha256",))),
         ("parity", _parity(manifest.parity)),
         ("gate", _gate(manifest.gate)),
+        ("trust", _trust(manifest.confidence)),
         ("build", _spelled(manifest.build)),
         ("data", ", ".join(sorted({str(one) for one in manifest.data.get("licences", ())}))),
     ]
+
+
+def _trust(confidence: Mapping[str, Any]) -> str:
+    if not confidence:
+        return "confidences are a heuristic; fit them with dsrfau-train confidence"
+    about = confidence.get("about", {})
+    return f"confidences fitted on {about.get('faces', '?')} degraded faces of {about.get('identities', '?')} persons"
 
 
 def _parity(parity: Any) -> str:

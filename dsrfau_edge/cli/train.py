@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .common import recipe_options, require_training
+from .confidence import command as confidence
 from .prepare import command as prepare
 from .qat import command as qat
 from .summary import summary
@@ -123,6 +124,7 @@ def both(**options: Any) -> None:
 command.add_command(summary)
 command.add_command(prepare)
 command.add_command(qat)
+command.add_command(confidence)
 
 
 def _train(
