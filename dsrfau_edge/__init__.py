@@ -16,6 +16,7 @@ if (_here.parent / "setup.py").is_file() and not (_here / "train").is_dir():
 
 if TYPE_CHECKING:
     from .following import StreamOptions
+    from .live import LiveOptions
     from .predictor import Predictor
     from .results import Face, FrameResult
     from .signals.baseline import Baseline
@@ -26,12 +27,13 @@ _PLACES = {
     "Baseline": "signals.baseline",
     "Face": "results",
     "FrameResult": "results",
+    "LiveOptions": "live",
     "OneEuro": "signals.one_euro",
     "Predictor": "predictor",
     "StreamOptions": "following",
 }
 
-__all__ = ["Baseline", "Face", "FrameResult", "OneEuro", "Predictor", "StreamOptions", "__version__"]
+__all__ = ["Baseline", "Face", "FrameResult", "LiveOptions", "OneEuro", "Predictor", "StreamOptions", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
