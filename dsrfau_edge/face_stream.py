@@ -32,11 +32,6 @@ class FaceStream:
     """
 
     def __init__(self, estimator: Estimator, front: FaceFrontEnd, options: StreamOptions | None = None) -> None:
-        """Start without faces.
-
-        Raises:
-            DataError: the baseline given is of another network.
-        """
         """Follow with a predictor's model and front end.
 
         Raises:
@@ -46,8 +41,6 @@ class FaceStream:
         if self.options.baseline is not None:
             self.options.baseline.check_sites(estimator.assemble.sites)
         self._estimator, self._front = estimator, front
-        if self.options.baseline is not None:
-            self.options.baseline.check_sites(estimator.assemble.sites)
         self._tracker = FaceTracker(
             front,
             detect_every=self.options.detect_every,
