@@ -135,10 +135,13 @@ def smooth(rows: Rows, times: Sequence[float] | Rows) -> Rows:
     ])  # fmt: skip
 
 
-def corrected(film: Film, smoothed: Rows, settings: Any, sites: Sequence[str], *, held: bool) -> tuple[Rows, int]:
+def corrected(
+    film: Film, smoothed: Rows, settings: Any, sites: Sequence[str], *, stretched: bool = True
+) -> tuple[Rows, int]:
     """Rows corrected as the stream goes on, and the first frame of which that is so.
 
-    A pose is held at the end of the first second of rest.
+    In the mode `held` a pose is held at the end of the first second of rest. Without `stretched` the level is
+    subtracted and no more.
     """
     from dsrfau_edge.signals.baseline import NeutralBaseline
 
@@ -150,10 +153,11 @@ def corrected(film: Film, smoothed: Rows, settings: Any, sites: Sequence[str], *
             continue
         baseline.update(row.tolist(), float(time), float(trust))
         still = still + 1 if film.rest[index] else 0
-        if held and not baseline.ready and still >= RATE:
+        if settings.mode == "held" and not baseline.ready and still >= RATE:
             baseline.hold()
         first = min(first, index) if baseline.ready else first
-        rows.append(np.array(baseline.correct(row.tolist())))
+        plain = np.maximum(row - baseline.level, 0) if baseline.ready else row
+        rows.append(np.array(baseline.correct(row.tolist())) if stretched else plain)
     return np.array(rows), first
 
 
@@ -169,7 +173,9 @@ SCORED_FROM = 60  # frames: what lies before says which AUs read non-zero at res
 NON_ZERO, STRONG = 0.5, 2.5
 
 
-def score(films: Sequence[Film], sites: Sequence[str], *, held: bool, **settings: Any) -> dict[str, dict[str, float]]:
+def score(
+    films: Sequence[Film], sites: Sequence[str], *, stretched: bool = True, **settings: Any
+) -> dict[str, dict[str, float]]:
     """Mean absolute error before and after, of the persons at least one AU of whom reads non-zero at rest.
 
     Returns:
@@ -182,8 +188,7 @@ def score(films: Sequence[Film], sites: Sequence[str], *, held: bool, **settings
     found: dict[str, list[tuple[float, float]]] = {}
     for film in films:
         smoothed = smooth(film.raw, film.times)
-        chosen = Baseline(mode="held" if held else "online", **settings)
-        after, first = corrected(film, smoothed, chosen, sites, held=held)
+        after, first = corrected(film, smoothed, Baseline(**settings), sites, stretched=stretched)
         seen = np.isfinite(film.raw).all(1)
         early, late = (np.arange(len(seen)) < SCORED_FROM) & seen, (np.arange(len(seen)) >= SCORED_FROM) & seen
         if first > SCORED_FROM:
@@ -226,13 +231,17 @@ def baseline(options: argparse.Namespace) -> None:
     rest = np.mean([film.rest.mean() for film in films])
     print(f"{len(films)} films of {len(films[0].rest)} frames, {rest:.0%} at rest\n")
     print("| baseline | error of | count | before | after | change |\n|---|---|---|---|---|---|")
-    arms: list[tuple[str, str, dict[str, Any]]] = [("online", "", {}), ("held", "", {})]
+    arms: list[tuple[str, str, dict[str, Any]]] = [
+        ("online", "", {}),
+        ("held", "", {"mode": "held"}),
+        ("online, subtracted alone", "", {"stretched": False}),
+    ]
     arms += [(f"online, quantile {share:g}", "", {"quantile": share}) for share in (0.1, 0.2, 0.4, 0.5)]
     rigs = dict.fromkeys(film.person.partition("-")[0] for film in films)
     arms += [(f"online, {rig} alone", rig, {}) for rig in rigs]
     for name, rig, settings in arms:
         chosen = [film for film in films if film.person.startswith(rig)]
-        for what, row in score(chosen, sites, held=name == "held", **settings).items():
+        for what, row in score(chosen, sites, **settings).items():
             if row["count"]:
                 numbers = f"{row['count']} | {row['before']:.3f} | {row['after']:.3f} | {row['change']:+.0%}"
                 print(f"| {name} | {what} | {numbers} |")
@@ -338,8 +347,8 @@ def plot(options: argparse.Namespace) -> None:
     aus, mean = by_au(sites)
     film, column = load(options.films)[options.first], aus.index(options.au)
     smoothed = smooth(film.raw, film.times)
-    after, first = corrected(film, smoothed, Baseline(), sites, held=False)
-    figure, axes = plt.subplots(figsize=(8, 3), dpi=100)
+    after, first = corrected(film, smoothed, Baseline(), sites)
+    figure, axes = plt.subplots(figsize=(8, 3), dpi=100, layout="constrained")
     for rows, name, style in (
         (film.truth, "truth", {"color": "0.8", "linewidth": 5}),
         (film.raw, "raw", {"color": "tab:orange", "linewidth": 0.8}),
@@ -349,8 +358,7 @@ def plot(options: argparse.Namespace) -> None:
         axes.plot(film.times, (rows @ mean)[:, column], label=name, **style)
     axes.axvline(film.times[first], color="0.5", linestyle=":", linewidth=1)
     axes.set(xlabel="seconds", ylabel=options.au, ylim=(-0.1, 5.1), xlim=(0, film.times[-1]))
-    axes.legend(frameon=False, ncols=4, loc="upper center", fontsize=8)
-    figure.tight_layout()
+    figure.legend(frameon=False, ncols=4, loc="outside upper center", fontsize=8)
     figure.savefig(options.output)
 
 
