@@ -168,7 +168,7 @@ class Capture:
     def close(self) -> None:
         """End it, and wait for the thread, but not for one that hangs."""
         self.stop()
-        reader = self._reader
+        reader, self._reader = self._reader, None
         if reader is not None and reader.thread is not threading.current_thread():
             reader.thread.join(_JOIN)
             if reader.thread.is_alive():

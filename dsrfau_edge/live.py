@@ -184,6 +184,7 @@ class LiveStream(Iterator[FrameResult], AsyncIterator[FrameResult]):
     def _submit(self, call: Any) -> Future[Any]:
         if self._worker is None:
             self._worker = Worker("live prediction")
+            weakref.finalize(self, self._worker.close)
         return self._worker.submit(call)
 
     def _next(self) -> FrameResult | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,6 +23,8 @@ _UNKNOWN_RATE = 30.0
 # One buffer to fill while the other is read: with a single one a camera can lose every other frame, and more only
 # make frames older.
 _BUFFERS = 2
+# Reads that fail in a row after which a source is at its end.
+_MOST_DAMAGED = 10
 
 
 class VideoFeed:
@@ -70,13 +73,27 @@ class VideoFeed:
         self.rate = rate if 0 < rate < 1000 else None
         count = float(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self.count = int(count) if not live and 0 < count < 1e9 else None
-        self._grabbed, self._last = 0, -1.0
+        self._grabbed, self._damaged, self._last = 0, 0, -1.0
+        self._patience = read_timeout / 2  # a read that fails later than this has waited in vain
 
     def grab(self) -> bool:
-        """Wait for the next frame, without decoding it where the backend can; False where no more comes."""
-        if self._capture.grab():
+        """Wait for the next frame, without decoding it where the backend can; False where no more comes.
+
+        A damaged frame looks like an end, but the frames after it can still be read.
+        """
+        if self._damaged:
+            self._damaged -= 1
             self._grabbed += 1
             return True
+        began = time.monotonic()
+        for failures in range(_MOST_DAMAGED):
+            if self._capture.grab():
+                # First those are told that could not be decoded, then this one.
+                self._damaged = failures
+                self._grabbed += 1
+                return True
+            if time.monotonic() - began > self._patience:
+                break
         if self.count and 0 < self._grabbed < 0.9 * self.count:
             _log.warning("%s ends after %d of %d frames: it seems damaged.", self.name, self._grabbed, self.count)
         return False
@@ -87,19 +104,23 @@ class VideoFeed:
         Raises:
             InputError: it is damaged.
         """
+        if self._damaged:
+            raise InputError(f"A frame of {self.name} is damaged.")
         try:
             whole, image = self._capture.retrieve()
         except cv2.error as error:
-            raise InputError(f"A frame of {self.name} cannot be decoded: {error}") from error
+            raise InputError(f"A frame of {self.name} is damaged: {error}") from error
         if not whole or image is None or not image.size:
-            raise InputError(f"A frame of {self.name} cannot be decoded.")
+            raise InputError(f"A frame of {self.name} is damaged.")
         return as_bgr(image)
 
     def time(self) -> float:
-        """Seconds of the frame grabbed last, after those of the last call.
+        """Seconds of the frame grabbed last, after those of the last one; without meaning if it is damaged.
 
         The container's own time, which is right for variable rates too; by number and rate where it has none.
         """
+        if self._damaged:
+            return max(self._last, 0.0)
         stamp = float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000
         if not (stamp > self._last and (stamp > 0 or self._grabbed == 1)):
             step = 1 / (self.rate or _UNKNOWN_RATE)
@@ -138,8 +159,10 @@ def _require_gstreamer() -> None:
     if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         raise RuntimeUnavailable(
             "This is a GStreamer pipeline, and the OpenCV in use is built without GStreamer, as the one from PyPI is. "
-            "Use the system's: apt-get install python3-opencv (JetPack brings one), python3 -m venv "
-            "--system-site-packages, and pip uninstall opencv-python there. Or give a camera number or an address."
+            "Build it with GStreamer: apt-get install libgstreamer-plugins-base1.0-dev, then "
+            "CMAKE_ARGS=-DWITH_GSTREAMER=ON pip install --force-reinstall --no-deps --no-binary opencv-python "
+            "opencv-python. Or use the system's, in a venv made with --system-site-packages that has no opencv-python. "
+            "Or give a camera number or an address."
         )
 
 

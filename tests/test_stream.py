@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dsrfau_edge.errors import InputError
+from dsrfau_edge.errors import DsrfauError, InputError
 from dsrfau_edge.stream import natural_key, open_source
 
 
@@ -158,6 +159,33 @@ def test_a_file_named_like_a_number_is_a_file(tmp_path, monkeypatch):
 
 def test_an_address_is_live():
     assert open_source("rtsp://robot/head").kind == "live"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rtspsrc location=rtsp://robot/head ! decodebin ! appsink",
+        "/dev/video977",
+        "/dev/v4l/by-id/usb-camera",
+        "/dev/null",
+    ],
+)
+def test_a_pipeline_and_a_device_path_are_live(name):
+    source = open_source(name)
+    assert (source.kind, source.name, source.count) == ("live", name, None)
+    with pytest.raises(DsrfauError, match="GStreamer" if " ! " in name else "no camera at this path"):
+        list(source.frames())
+
+
+def test_a_damaged_frame_of_a_video_is_left_out_and_told(video, tmp_path, caplog):
+    content = bytearray(video.read_bytes())
+    begins = [found.start() for found in re.finditer(b"\xff\xd8\xff", bytes(content))]
+    content[begins[4] : begins[5] - 16] = bytes(begins[5] - 16 - begins[4])
+    (tmp_path / "damaged.avi").write_bytes(content)
+    frames = list(open_source(tmp_path / "damaged.avi").frames())
+    assert [frame.index for frame in frames] == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    np.testing.assert_allclose([frame.timestamp for frame in frames], [frame.index / 10 for frame in frames], atol=1e-3)
+    assert "is damaged" in caplog.text
 
 
 def test_natural_order():
