@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .runtimes.base import Outputs, Session
     from .signals.face_signals import Signals
 
+_AVERTED = {"turned_away", "tilted"}
 _CLOSED = "The predictor is closed. Make a new one, or call it inside its `with` block."
 
 
@@ -119,8 +120,11 @@ class Estimate:
 
     @property
     def trust(self) -> float:
-        """How well the face as a whole can be seen, 0 to 1."""
-        return clarity(self._face, self.quality)
+        """How well the face as a whole can be seen, 0 to 1; 0 where it does not look this way.
+
+        A turned or tilted face reads differently at rest, so that no baseline is to learn from it.
+        """
+        return 0.0 if _AVERTED & set(self.quality.flags) else clarity(self._face, self.quality)
 
     def face(self, number: int, signals: Signals | None = None) -> Face:
         """The result; `signals` is what a stream made of the row."""

@@ -36,7 +36,7 @@ class Baseline:
             the time is taken for a resting one.
         half_life: seconds of trusted frames after which what came before counts half.
         ready_after: seconds of trusted frames before an online level is used.
-        min_trust: frames trusted less teach nothing.
+        min_trust: frames trusted less teach nothing; of a face that looks elsewhere none is trusted.
         hold_over: seconds that a held pose is averaged over.
         level: intensity by site of a face that is known, of the mode `held`; see `from_file`.
     """
@@ -158,6 +158,27 @@ class NeutralBaseline:
             )
         self._held = True
         self._set_level(self._recent)
+
+    @property
+    def learned(self) -> float:
+        """Seconds of trusted frames that an online level comes from."""
+        return self._seconds
+
+    def resume(self, levels: Mapping[str, float], seconds: float) -> None:
+        """Go on from a level that was learned of this face before, as if from so many seconds of trusted frames.
+
+        An online level goes on being learned; more than a `half_life` is not taken for known.
+
+        Raises:
+            DataError: the level is of other sites. Nothing has changed then.
+        """
+        level = levels_of(levels, self.sites)
+        self._held = self._held or self.settings.mode == "held"
+        if not self._held and seconds > 0:
+            self._seconds = min(seconds, self.settings.half_life)
+            self._quantile = RunningQuantile(len(self.sites), self.settings.half_life)
+            self._quantile.add(level, self._seconds)
+        self._set_level(level)
 
     def correct(self, values: Sequence[float]) -> list[float]:
         """The values `[S]` above the level, 0 to 5 and never more than they were; as they are where it is not ready."""
