@@ -50,7 +50,7 @@ class VideoFeed:
             name: as errors call it.
             target: camera number, device path, pipeline, address or path.
             live: whether frames come by themselves.
-            open_timeout: seconds, of addresses and pipelines.
+            open_timeout: seconds, of addresses.
             read_timeout: seconds, likewise.
 
         Raises:
@@ -140,7 +140,8 @@ class VideoFeed:
             return _unbuffered(cv2.VideoCapture(target))
         if PIPELINE in target:
             _require_gstreamer()
-            return cv2.VideoCapture(target, cv2.CAP_GSTREAMER, timeouts)
+            # Without timeouts, which older OpenCV refuses for GStreamer; who reads live has a watchdog of his own.
+            return cv2.VideoCapture(target, cv2.CAP_GSTREAMER)
         if not self._live:
             return cv2.VideoCapture(opencv_name(target))
         if "://" not in target:
