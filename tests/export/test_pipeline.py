@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from dsrfau_edge.bundle import Bundle
+from dsrfau_edge.bundle import Bundle, store_confidence
 from dsrfau_edge.errors import CalibrationError, RuntimeUnavailable, UsageError, VerificationFailed
 from dsrfau_edge.export import conversion, targets
 from dsrfau_edge.export.conversion import ExportOptions
@@ -64,6 +65,22 @@ def test_a_bundle_is_a_source_like_a_checkpoint(tiny_bundle: Path, tmp_path: Pat
     assert one.portable_path.read_bytes() == two.portable_path.read_bytes()
     assert one.manifest.calibration == two.manifest.calibration
     assert one.manifest.parity["aus"] == two.manifest.parity["aus"], "the same input gives the same numbers"
+
+
+@pytest.mark.parametrize(("target", "precision"), [("onnx", "fp32"), ("onnx", "int8"), ("openvino", "fp16")])
+def test_confidences_travel_with_the_network(
+    tiny_checkpoint: Path, tmp_path: Path, target: str, precision: Any
+) -> None:
+    require(target, precision)
+    source = Path(shutil.copytree(tiny_checkpoint, tmp_path / "copy"))
+    fitted = {"schema": 1, "aus": {"AU04": {"intercept": 1.5}}}
+    store_confidence(source, fitted)
+    (first,) = export(source, target, tmp_path / "a", ExportOptions(precision=precision))
+    assert first.path is not None
+    assert Bundle.open(first.path).manifest.confidence == fitted
+    (second,) = export(first.path, "onnx", tmp_path / "b", ExportOptions(precision="fp32"))
+    assert second.path is not None
+    assert Bundle.open(second.path).manifest.confidence == fitted
 
 
 def test_the_portable_graph_itself_is_stored_once(tiny_bundle: Path, tmp_path: Path, tiny_onnx: bytes) -> None:

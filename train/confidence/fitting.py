@@ -104,14 +104,13 @@ def logistic(inputs: Floats, known: Mask, weights: Floats, falling: Mask) -> Flo
         factors, momentum = new, longer
         if np.abs(moved).max() < _ENOUGH:
             break
-    factors = factors.copy()
-    factors[1:] /= scale
-    return factors
+    found: Floats = factors / np.concatenate([[1.0], scale])
+    return found
 
 
 def confidences(model: Reliability, observed: Observations) -> Floats:
     """The model's confidences `[n, A]`, 0 where a unit cannot be seen."""
-    values = np.zeros(observed.readings.shape)
+    values: Floats = np.zeros(observed.readings.shape)
     for column, au in enumerate(observed.aus):
         one = model.aus[au]
         for row, (reading, hard) in enumerate(

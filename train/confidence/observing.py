@@ -19,7 +19,7 @@ from dsrfau_edge.face.landmarks import MIN_PRESENCE, Roi, roi_from_landmarks
 from dsrfau_edge.face.quality import Quality
 from dsrfau_edge.face.reliability import hardships
 from dsrfau_edge.metrics import sites_to_aus
-from dsrfau_edge.runtimes.base import Session
+from dsrfau_edge.runtimes.base import Outputs, Session
 
 from ..data.prepared import Indices, PreparedData
 from ..evaluation.subjects import Subject
@@ -41,6 +41,8 @@ class Observations:
         truths: `[n, A]`, NaN where unlabelled.
         before: confidences of the heuristic `[n, A]`.
         seen: whether every site of the unit could be seen `[n, A]`; the others have confidence 0.
+        hidden: whether something stands before one of the unit's sites `[n, A]`.
+        evidence: what `observe` was asked to take down besides, `[n, ...]`.
         identities: whose face, `[n]`.
         rigs: what it was rendered on, `[n]`, "" where that is unknown.
         qualities: of each face.
@@ -55,6 +57,8 @@ class Observations:
     truths: Floats
     before: Floats
     seen: npt.NDArray[np.bool_]
+    hidden: npt.NDArray[np.bool_]
+    evidence: Floats
     identities: npt.NDArray[np.str_]
     rigs: npt.NDArray[np.str_]
     qualities: tuple[Quality, ...]
@@ -86,6 +90,7 @@ def observe(
     views: int = 2,
     seed: int = 0,
     step: Callable[[int], None] = lambda _: None,
+    evidence: Callable[[AlignedFace, Outputs], Floats] = lambda *_: np.empty(0),
 ) -> Observations:
     """Read faces of prepared data, each under `views` drawn circumstances.
 
@@ -100,6 +105,7 @@ def observe(
         views: pictures of each sample.
         seed: of all that is drawn; a picture depends on it, its sample's position and its number alone.
         step: told how many samples are done.
+        evidence: what else to take down of a face and the outputs for its crop.
 
     Raises:
         DataError: the data has another alignment, or no face was found.
@@ -119,8 +125,11 @@ def observe(
             made = degrade(data.image(position), data.index.input_size, circumstances, rng)
             face = _find(front, made, sides, circumstances, rng)
             if face is not None:
-                row = np.clip(session.infer(face.crop[None]).intensities[0], 0, MAX_INTENSITY)
-                found.append(_Face(position, circumstances, row, *_judged(judge, face, made.picture, row)))
+                outputs = session.infer(face.crop[None])
+                row = np.clip(outputs.intensities[0], 0, MAX_INTENSITY)
+                judged = _judged(judge, face, made.picture, row)
+                hidden = _hidden(made, data.centres[position])
+                found.append(_Face(position, circumstances, row, hidden, evidence(face, outputs), *judged))
         step(1)
     if not found:
         raise DataError(
@@ -137,6 +146,8 @@ class _Face:
     position: int
     circumstances: Circumstances
     row: npt.NDArray[np.float32]
+    hidden: npt.NDArray[np.bool_]
+    evidence: Floats
     quality: Quality
     hardships: tuple[float, ...]
     before: list[float]
@@ -176,11 +187,18 @@ def _judged(
     return quality, hard, list(before.values()), list(judge.seen(face, quality, picture).values())
 
 
+def _hidden(made: Degraded, centres: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Which of the sites `[S, 2]` in pixels of the crop lie behind something."""
+    x, y = np.clip(centres.round().astype(int), 0, len(made.hidden) - 1).T
+    return np.asarray(made.hidden[y, x])
+
+
 def _together(subject: Subject, data: PreparedData, found: list[_Face], drawn: int) -> Observations:
     positions = [one.position for one in found]
     columns = [data.index.sites.index(site) if site in data.index.sites else -1 for site in subject.sites]
     labels = np.column_stack([data.intensities[positions], np.full(len(found), np.nan)])[:, columns]
     rows = np.stack([one.row for one in found])
+    hidden = np.column_stack([np.stack([one.hidden for one in found]), np.zeros(len(found), bool)])[:, columns]
     return Observations(
         aus=subject.aus,
         hardships=np.array([one.hardships for one in found], np.float64),
@@ -188,6 +206,8 @@ def _together(subject: Subject, data: PreparedData, found: list[_Face], drawn: i
         truths=np.asarray(sites_to_aus(labels, subject.sites, subject.aus), np.float64),
         before=np.array([one.before for one in found], np.float64),
         seen=np.array([one.seen for one in found], bool),
+        hidden=sites_to_aus(hidden.astype(np.float32), subject.sites, subject.aus) > 0,
+        evidence=np.stack([one.evidence for one in found]),
         identities=data.identities[positions],
         rigs=np.array([str(data.meta[position].get("rig", "")) for position in positions]),
         qualities=tuple(one.quality for one in found),
