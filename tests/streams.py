@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import socketserver
+import struct
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -153,6 +155,75 @@ class MjpegServer:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         self._server.server_close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *raised):
+        self.kill()
+
+
+class RtspServer:
+    """An RTSP camera: an MPEG transport stream in RTP (RFC 2250) in RTSP's own connection (RFC 2326, 10.12)."""
+
+    def __init__(self, transport, port=0):
+        self._packets = [transport[start : start + 7 * 188] for start in range(0, len(transport), 7 * 188)]
+        self._connections, self._closing, self.paths = [], threading.Event(), []
+        self._listening = socket.create_server(("127.0.0.1", port))
+        self.port = self._listening.getsockname()[1]
+        self.url = f"rtsp://127.0.0.1:{self.port}/head"
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self):
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                peer, _ = self._listening.accept()
+                self._connections.append(peer)
+                threading.Thread(target=self._serve, args=(peer,), daemon=True).start()
+
+    def _serve(self, peer):
+        with contextlib.suppress(OSError, ValueError), peer, peer.makefile("rb") as requests:
+            while line := requests.readline():
+                method, path, _ = line.split(b" ")
+                self.paths.append((method, path))
+                while (head := requests.readline()) not in (b"\r\n", b""):
+                    if head.lower().startswith(b"cseq"):
+                        number = head.split(b":")[1].strip()
+                extra, body = self._answer(method)
+                answer = b"RTSP/1.0 200 OK\r\nCSeq: %s\r\n%sContent-Length: %d\r\n\r\n" % (number, extra, len(body))
+                peer.sendall(answer + body)
+                if method == b"PLAY":
+                    self._play(peer)
+
+    def _answer(self, method):
+        session = b"Session: 7\r\n"
+        if method == b"OPTIONS":
+            return b"Public: DESCRIBE, SETUP, PLAY, TEARDOWN\r\n", b""
+        if method == b"DESCRIBE":
+            described = (
+                b"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=head\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:track\r\n"
+            )
+            return b"Content-Type: application/sdp\r\n", described
+        if method == b"SETUP":
+            return session + b"Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n", b""
+        return session, b""
+
+    def _play(self, peer):
+        for number in itertools.count():
+            if self._closing.is_set():
+                return
+            content = self._packets[number % len(self._packets)]
+            rtp = struct.pack(">BBHII", 0x80, 33, number & 0xFFFF, number * 1800 & 0xFFFFFFFF, 1) + content
+            peer.sendall(struct.pack(">cBH", b"$", 0, len(rtp)) + rtp)
+            time.sleep(0.005)
+
+    def kill(self):
+        """Stop listening and cut all connections."""
+        self._closing.set()
+        for connection in (self._listening, *self._connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+            connection.close()
 
     def __enter__(self):
         return self

@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from streams import FakePredictor, MjpegServer, descriptors, forever, jpeg, picture, until
+from streams import FakePredictor, MjpegServer, RtspServer, descriptors, forever, jpeg, picture, until
 
 from dsrfau_edge import Predictor
 from dsrfau_edge.errors import InputError, RuntimeUnavailable, UsageError
@@ -414,6 +414,22 @@ def test_tcp(transport):
                 if stream.stats.captured > 60:
                     break
         assert stream.stats.reconnects >= 1
+
+
+def test_rtsp_that_is_killed_and_comes_back(transport):
+    first = RtspServer(transport)
+    options = LiveOptions(backoff=0.05, longest_backoff=0.2, stall_after=2)
+    with live(first.url, options) as stream:
+        assert [next(stream).size for _ in range(5)] == [(64, 48)] * 5
+        assert {method for method, _ in first.paths} >= {b"DESCRIBE", b"SETUP", b"PLAY"}
+        first.kill()
+        for _ in stream:  # what was on its way
+            if stream.stats.state == "reconnecting" or stream.stats.reconnects:
+                break
+            if until(lambda: stream.stats.state == "reconnecting", seconds=0.5):
+                break
+        with RtspServer(transport, first.port):
+            assert any(stream.stats.reconnects for _ in stream)
 
 
 def test_udp(transport):
