@@ -25,6 +25,7 @@ from .results import FrameResult
 
 if TYPE_CHECKING:
     from .predictor import Predictor
+    from .signals.baseline import NeutralBaseline
     from .stream import Frame
 
 _log = logging.getLogger(__name__)
@@ -75,6 +76,11 @@ class LiveStream(Iterator[FrameResult], AsyncIterator[FrameResult]):
         return self._meter.stats(self._capture.exchange.stats())
 
     @property
+    def baselines(self) -> dict[int, NeutralBaseline]:
+        """As `FaceStream.baselines`."""
+        return self._stream.baselines
+
+    @property
     def stopped_by(self) -> int | None:
         """The signal that ended the iteration, if one did and `LiveOptions.signals` is set."""
         return self._signals.received if self._signals else None
@@ -82,6 +88,7 @@ class LiveStream(Iterator[FrameResult], AsyncIterator[FrameResult]):
     def reset(self) -> None:
         """Forget the faces, as when other people come before the camera; ids are not used again."""
         self._stream.reset()
+        self._time = None
 
     def stop(self) -> None:
         """End the iteration, without waiting; from any thread, also in a signal handler."""

@@ -1,87 +1,78 @@
-"""The forms in which `dsrfau-predict` writes its results: a table for people; JSON lines and CSV for programs."""
+"""The forms in which `dsrfau-predict` writes its results: a table for people; the others for programs."""
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Sequence
-from typing import Protocol, TextIO
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dsrfau_edge.action_units import CATALOGUE, MAX_INTENSITY
-from dsrfau_edge.results import Face, FrameResult, csv_header, csv_rows, openface_header, openface_rows
+from dsrfau_edge.outputs.columns import Columns, Csv, OpenFaceCsv
+from dsrfau_edge.outputs.files import LineFile
+from dsrfau_edge.outputs.lines import JsonLines, Text
 
-FORMATS = ("table", "jsonl", "csv", "openface-csv")
+if TYPE_CHECKING:
+    from dsrfau_edge.outputs.base import Output
+    from dsrfau_edge.results import Face, FrameResult
+
+FORMATS = ("table", "jsonl", "csv", "openface-csv", "parquet")
 _BAR = 20
 
 
-class Writer(Protocol):
-    """Takes results as they come."""
-
-    def write(self, result: FrameResult) -> None:
-        """Write one frame."""
+#: By the ending of the output's name.
+_BY_SUFFIX = {".json": "jsonl", ".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+SUFFIXES = {"table": ".txt", "jsonl": ".jsonl", "csv": ".csv", "openface-csv": ".csv", "parquet": ".parquet"}
 
 
-def writer(form: str, stream: TextIO, aus: Sequence[str], sided: Sequence[str]) -> Writer:
-    """The writer of one of `FORMATS`; `aus` are those to report, `sided` those with a left and a right value."""
+def form_of(output: Path | None) -> str:
+    """The form that a name asks for by its ending; a table where it asks for none."""
+    return _BY_SUFFIX.get(output.suffix.lower(), "table") if output is not None else "table"
+
+
+def writer(form: str, stream: Text, columns: Columns) -> Output:
+    """The writer of one of the text `FORMATS`."""
     if form == "jsonl":
         return JsonLines(stream)
     if form == "csv":
-        return Csv(stream, aus, sided)
+        return Csv(stream, columns)
     if form == "openface-csv":
-        return OpenFaceCsv(stream, aus)
+        return OpenFaceCsv(stream, columns.aus)
     return Table(stream)
 
 
-class JsonLines:
-    """One JSON object a frame."""
+class FileOutput:
+    """Results in one file, or on stdout."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, form: str, path: Path | None, columns: Columns) -> None:
+        """Open it.
 
-    def write(self, result: FrameResult) -> None:
-        """Write one frame."""
-        self._stream.write(json.dumps(result.to_dict(), ensure_ascii=False) + "\n")
-        self._stream.flush()
+        Raises:
+            OSError: it cannot be written.
+        """
+        self._file: LineFile | None = None
+        if form == "parquet" and path is not None:
+            from dsrfau_edge.outputs.parquet import Parquet
 
-
-class Csv:
-    """Our columns: one row a face."""
-
-    def __init__(self, stream: TextIO, aus: Sequence[str], sided: Sequence[str]) -> None:
-        self._rows = csv.writer(stream, lineterminator="\n")
-        self._stream, self._aus, self._sided = stream, aus, sided
-        self._begun = False
+            self._rows: Output = Parquet(path, columns)
+            return
+        self._file = LineFile(path) if path is not None else None
+        self._rows = writer(form, self._file or sys.stdout, columns)
 
     def write(self, result: FrameResult) -> None:
         """Write one frame."""
-        if not self._begun:
-            self._rows.writerow(csv_header(self._aus, self._sided))
-            self._begun = True
-        self._rows.writerows(csv_rows(result, self._aus, self._sided))
-        self._stream.flush()
+        self._rows.write(result)
 
-
-class OpenFaceCsv:
-    """OpenFace's columns; frames are numbered as they are in the source, from 1."""
-
-    def __init__(self, stream: TextIO, aus: Sequence[str]) -> None:
-        self._rows = csv.writer(stream, lineterminator="\n")
-        self._stream, self._aus = stream, aus
-        self._begun = False
-
-    def write(self, result: FrameResult) -> None:
-        """Write one frame."""
-        if not self._begun:
-            self._rows.writerow(openface_header(self._aus))
-            self._begun = True
-        self._rows.writerows(openface_rows(result, result.index + 1, self._aus))
-        self._stream.flush()
+    def close(self) -> None:
+        """Finish the file."""
+        self._rows.close()
+        if self._file is not None:
+            self._file.close()
 
 
 class Table:
     """For people: a table a face of a picture, a line a face of a video frame."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: Text) -> None:
         self._stream = stream
         self._full, self._empty = ("█", "·") if _can_show(stream, "█·") else ("#", ".")
 
@@ -90,6 +81,9 @@ class Table:
         lines = self._picture(result) if result.timestamp is None else self._frame(result)
         self._stream.write("\n".join(lines) + "\n")
         self._stream.flush()
+
+    def close(self) -> None:
+        """The stream is closed by whoever opened it."""
 
     def _picture(self, result: FrameResult) -> list[str]:
         count = len(result.faces)
@@ -129,7 +123,7 @@ class Table:
         return lines
 
 
-def _can_show(stream: TextIO, characters: str) -> bool:
+def _can_show(stream: Text, characters: str) -> bool:
     try:
         characters.encode(getattr(stream, "encoding", None) or "ascii")
     except (UnicodeEncodeError, LookupError):

@@ -11,12 +11,13 @@ from types import TracebackType
 from typing import Any
 
 import cv2
+import numpy as np
 
 from dsrfau_edge.drawing import annotate
-from dsrfau_edge.errors import DsrfauError, UsageError
+from dsrfau_edge.errors import DsrfauError, InputError, UsageError
 from dsrfau_edge.face.images import Image
-from dsrfau_edge.results import Face
-from dsrfau_edge.stream import VIDEO_SUFFIXES, Frame, Source, opencv_name
+from dsrfau_edge.results import FrameResult
+from dsrfau_edge.stream import VIDEO_SUFFIXES, FolderSource, Source, opencv_name
 
 from .common import replaced
 
@@ -39,9 +40,11 @@ class Overlay:
         self._names: set[str] = set()
         self._videos = contextlib.ExitStack()
         self._video: _Video | None = None
+        self._source: Source | None = None
+        self._real: dict[str, str] = {}
         self.written: list[Path] = []
 
-    def __enter__(self) -> Overlay:
+    def open(self) -> None:
         """Find out now whether the place can be written to, not after the first frame."""
         if self._folder:
             self._made = not self._out.exists()
@@ -50,27 +53,41 @@ class Overlay:
         next(place.iterdir(), None)  # raises what is wrong with it
         if not os.access(place, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place))
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._videos.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """Finish the video; a folder that stayed empty goes."""
+        self._videos.close()
         if self._made and not self.written:
             with contextlib.suppress(OSError):
                 self._out.rmdir()
 
-    def add(self, source: Source, frame: Frame, faces: Sequence[Face]) -> None:
-        """Draw and write one frame."""
-        picture = annotate(frame.image, faces, aus=self._aus)
+    def begin(self, source: Source) -> None:
+        """The results that follow are of this source."""
+        self._source = source
+        self._videos.close()
+        self._video = None
+        # Results carry names that can be written; the file's own may hold bytes that cannot.
+        listed: list[Path] = []
+        with contextlib.suppress(InputError):  # a folder without pictures is the reader's to tell
+            listed = source.pictures() if isinstance(source, FolderSource) else []
+        self._real = {shown: name for name in map(str, listed) if (shown := printable(name)) != name}
+
+    def write(self, result: FrameResult) -> None:
+        """Draw and write one frame; on black where the result has no picture."""
+        source = self._source
+        if source is None:
+            raise UsageError("begin() comes before write().")
+        image = result.image
+        if image is None:
+            image = np.zeros((result.size[1], result.size[0], 3), np.uint8)
+        picture = annotate(image, result.faces, aus=self._aus)
         if source.kind not in _MOVING:
-            write_picture(self._path(frame.source, ".jpg"), picture)
+            name = source.name if source.kind == "image" else self._real.get(result.source, result.source)
+            write_picture(self._path(name, ".jpg"), picture)
             return
-        if self._video is None or self._video.source is not source:
-            self._videos.close()
-            path = self._path(frame.source, ".mp4")
+        if self._video is None:
             rate = (source.rate or _DEFAULT_RATE) / self._every
-            self._video = self._videos.enter_context(_Video(path, source, picture, rate))
+            self._video = self._videos.enter_context(_Video(self._path(source.name, ".mp4"), picture, rate))
         self._video.add(picture)
 
     def _path(self, source: str, default: str) -> Path:
@@ -96,8 +113,7 @@ class Overlay:
 class _Video:
     """A video file that grows frame by frame and takes its name when it is closed."""
 
-    def __init__(self, path: Path, source: Source, first: Image, rate: float) -> None:
-        self.source = source
+    def __init__(self, path: Path, first: Image, rate: float) -> None:
         self._path = path
         self._size = (first.shape[1], first.shape[0])
         self._rate = rate
@@ -127,6 +143,11 @@ class _Video:
         if (picture.shape[1], picture.shape[0]) != self._size:
             picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
         self._writer.write(picture)
+
+
+def printable(name: str) -> str:
+    """A source's name as its results show it."""
+    return FrameResult(name, 0, None, (0, 0), ()).source
 
 
 def _is_folder(out: Path, sources: Sequence[Source]) -> bool:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ from calling import call
 from dsrfau_edge import Predictor
 from dsrfau_edge.face.images import read_image
 from dsrfau_edge.face.network import ASSETS
+from dsrfau_edge.face_stream import FaceStream
 
 PORTRAIT = ASSETS.parent / "portrait.jpg"
 AUS = ["AU04", "AU12", "AU25"]
@@ -177,20 +179,39 @@ def test_nothing_is_left_when_it_fails(predict, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["bad.jpg"]
 
 
-def test_an_interrupt_keeps_what_is_there(predict, tmp_path, video, monkeypatch):
+def interrupting(monkeypatch, at, signals):
+    """Have signals come while a stream is at a frame."""
     seen = []
+    whole = FaceStream.__call__
 
-    def third_time(self, frame):
+    def call(self, frame):
         seen.append(frame)
-        if len(seen) == 3:
-            raise KeyboardInterrupt
-        return []
+        if len(seen) == at:
+            for number in signals:
+                signal.raise_signal(number)
+        return whole(self, frame)
 
-    monkeypatch.setattr(Predictor, "__call__", third_time)
+    monkeypatch.setattr(FaceStream, "__call__", call)
+
+
+@pytest.mark.parametrize(
+    ("signals", "code", "frames"),
+    [
+        ([signal.SIGINT], 130, 3),
+        ([signal.SIGTERM], 143, 3),
+        ([signal.SIGTERM, signal.SIGTERM], 143, 2),  # the second one does not wait for the frame
+        ([signal.SIGTERM, signal.SIGINT], 130, 2),
+    ],
+)
+def test_signals_leave_whole_outputs(predict, tmp_path, video, monkeypatch, signals, code, frames):
+    interrupting(monkeypatch, 3, signals)
+    before = signal.getsignal(signal.SIGTERM)
     called = predict(video, "--json", "-o", tmp_path / "out.jsonl", "--draw", tmp_path / "out.avi")
-    assert called.code == 130
-    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 2
+    assert called.code == code
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == frames
+    assert cv2.VideoCapture(str(tmp_path / "out.avi")).get(cv2.CAP_PROP_FRAME_COUNT) == frames
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.avi", "out.jsonl"]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_one_broken_picture_among_many(predict, folder):

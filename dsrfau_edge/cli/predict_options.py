@@ -1,0 +1,191 @@
+"""The options of `dsrfau-predict`, and what of them can be checked before anything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from dsrfau_edge.action_units import canonical_au
+from dsrfau_edge.errors import UsageError
+
+from .formats import FORMATS, form_of
+
+if TYPE_CHECKING:
+    from dsrfau_edge.following import StreamOptions
+    from dsrfau_edge.manifest import Precision
+    from dsrfau_edge.signals.baseline import Baseline
+
+_PATH = click.Path(path_type=Path)
+_COUNT = click.IntRange(min=1)
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What the user typed; named as the options are."""
+
+    sources: tuple[str, ...]
+    bundle: Path | None
+    runtime: str | None
+    device: str | None
+    threads: int | None
+    precision: Precision | None
+    native_precision: bool | None
+    max_faces: int | None
+    detector_range: str
+    aus: str | None
+    every: int
+    track: bool
+    detect_every: int | None
+    smooth: bool | None
+    baseline: str
+    save_baseline: Path | None
+    wait: bool
+    reconnect: bool
+    form: str | None
+    as_json: bool
+    output: Path | None
+    draw: Path | None
+
+    @property
+    def file(self) -> Path | None:
+        """Where results go; None for stdout."""
+        return None if self.output is None or str(self.output) == "-" else self.output
+
+    @property
+    def format(self) -> str:
+        """The form of the results."""
+        return self.form or ("jsonl" if self.as_json else form_of(self.file))
+
+    def check(self) -> None:
+        """Refuse what does not go together.
+
+        Raises:
+            UsageError: two options exclude each other.
+        """
+        if self.as_json and self.form not in (None, "jsonl"):
+            raise UsageError(f"--json is short for --format jsonl, and --format {self.form} was given too. Give one.")
+        if self.format == "openface-csv" and len(self.sources) > 1:
+            raise UsageError(
+                "OpenFace's columns have none for the source, so --format openface-csv takes one source (a folder is "
+                "one). Run the command once a source, or use --format csv."
+            )
+        if self.format == "parquet" and self.file is None:
+            raise UsageError("--format parquet is no text for stdout. Give it a file: -o NAME.parquet.")
+        self._check_stream()
+
+    def _check_stream(self) -> None:
+        if not self.track:
+            for option, used in (
+                ("--detect-every", self.detect_every is not None),
+                ("--smooth", self.smooth is True),
+                ("--baseline", self.baseline != "off"),
+            ):
+                if used:
+                    raise UsageError(f"{option} is about faces that are tracked, and --no-track was given. Drop one.")
+        if self.save_baseline is not None and self.baseline != "online":
+            raise UsageError("--save-baseline saves what is learned, so it needs --baseline online.")
+
+    def wanted_aus(self) -> list[str] | None:
+        """The AUs to report; None for all.
+
+        Raises:
+            UsageError: there is no such AU, or none is named.
+        """
+        if self.aus is None:
+            return None
+        names = [part for part in self.aus.replace(",", " ").split() if part]
+        if not names:
+            raise UsageError("--aus names no action unit. Give some, such as --aus 6,12,25.")
+        return list(dict.fromkeys(canonical_au(name) for name in names))
+
+    def following(self, *, keep_images: bool) -> StreamOptions:
+        """How streams are followed.
+
+        Raises:
+            DataError: the baseline's file cannot be read.
+        """
+        from dsrfau_edge.following import StreamOptions
+        from dsrfau_edge.signals.one_euro import OneEuro
+
+        return StreamOptions(
+            track=self.track,
+            detect_every=self.detect_every or StreamOptions().detect_every,
+            smoothing=None if self.smooth is False else OneEuro(),
+            baseline=self._baseline(),
+            keep_images=keep_images,
+        )
+
+    def _baseline(self) -> Baseline | None:
+        from dsrfau_edge.signals.baseline import Baseline
+
+        if self.baseline == "off":
+            return None
+        return Baseline() if self.baseline == "online" else Baseline.from_file(self.baseline)
+
+
+_OPTIONS = (
+    click.argument("sources", metavar="SOURCE...", nargs=-1, required=True),
+    click.option("--bundle", type=_PATH, help="A bundle NAME.dsrfau; the bundled student by default."),
+    click.option(
+        "--runtime", metavar="NAME", help="onnxruntime, openvino, tensorrt, ...; the best one here by default."
+    ),
+    click.option("--device", metavar="NAME", help="What the runtime computes on, such as cpu or cuda:0."),
+    click.option("--threads", type=_COUNT, help="CPU threads of one inference."),
+    click.option(
+        "--precision", type=click.Choice(["fp32", "fp16", "int8"]), help="fp32 runs an int8 bundle's portable graph."
+    ),
+    click.option(
+        "--native-precision/--model-precision",
+        default=None,
+        help="Let the device compute in its own precision (bf16, tf32), or never; by default as remembered.",
+    ),
+    click.option("--max-faces", type=_COUNT, help="Predict only the N largest faces of a frame."),
+    click.option(
+        "--detector-range",
+        type=click.Choice(["auto", "short", "full"]),
+        default="auto",
+        show_default=True,
+        help="short: faces within about 2 m; full: 5 m, slower; auto: both, unless a face is near.",
+    ),
+    click.option("--aus", metavar="LIST", help="Report these AUs only, such as 6,12,25 or AU06,AU12."),
+    click.option(
+        "--every", type=_COUNT, default=1, show_default=True, help="Take every Nth frame only; not of live sources."
+    ),
+    click.option(
+        "--track/--no-track", default=True, help="Follow faces through videos and live sources; on by default."
+    ),
+    click.option("--detect-every", type=_COUNT, help="Look for new faces in every Nth frame; 15 by default."),
+    click.option("--smooth/--no-smooth", default=None, help="Smooth intensities over time; on by default."),
+    click.option(
+        "--baseline",
+        metavar="off|online|FILE",
+        default="off",
+        show_default=True,
+        help="Take off the level at which a face rests: learned as it goes, or from --save-baseline's FILE.",
+    ),
+    click.option(
+        "--save-baseline", type=_PATH, metavar="FILE", help="Save the level learned of the face seen longest."
+    ),
+    click.option("--wait", is_flag=True, help="Wait for a camera or address that is not there yet."),
+    click.option(
+        "--reconnect/--no-reconnect", default=True, help="Open a live source again when it is lost; the default."
+    ),
+    click.option(
+        "--format", "form", type=click.Choice(FORMATS), help="How results are written; by -o's ending, else a table."
+    ),
+    click.option("--json", "as_json", is_flag=True, help="Short for --format jsonl."),
+    click.option("-o", "--output", type=_PATH, help="Write results to this file instead of stdout."),
+    click.option("--draw", type=_PATH, metavar="OUT", help="Write annotated pictures or videos: a file, or a folder."),
+)
+
+
+def predict_options(function: Function) -> Function:
+    """Give a command all of these."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
