@@ -80,12 +80,13 @@ class Reader:
                 first = clock() - feed.time if first is None else first
                 self._step(math.inf)
                 exchange.rest(self, first + feed.time - clock())
+            arrival = clock()
             if not exchange.wanted():
                 good = clock()
             elif (frame := self._frame(feed, index)) is not None:
                 self._step(math.inf)
                 self._backoff.reset()
-                exchange.put(self, frame)
+                exchange.put(self, frame, arrival)
                 good = clock()
             elif self._origin.lasts and clock() - good > self._options.stall_after:
                 return InputError(f"{self._origin.name} has given only damaged frames for a while.")

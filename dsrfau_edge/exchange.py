@@ -116,8 +116,12 @@ class Exchange:
             self._drop()
             return False
 
-    def put(self, reader: object, frame: Frame) -> None:
-        """Lay a frame down, in place of an older one, or after that was taken if none may be lost."""
+    def put(self, reader: object, frame: Frame, arrival: float) -> None:
+        """Lay a frame down, in place of an older one, or after that was taken if none may be lost.
+
+        `arrival`, on the clock, is when it was grabbed: decoding counts as latency. It is the frame's time too where it
+        has none of its own.
+        """
         with self.condition:
             while self.origin.keeps and self._frame is not None and self.mine(reader):
                 self.condition.wait()
@@ -125,11 +129,10 @@ class Exchange:
                 return
             if self._frame is not None:
                 self._drop()
-            now = self.clock()
             self._frame = replace(
                 frame,
-                timestamp=now - self._began if frame.timestamp is None else frame.timestamp,
-                arrival=now if frame.arrival is None else frame.arrival,
+                timestamp=arrival - self._began if frame.timestamp is None else frame.timestamp,
+                arrival=arrival if frame.arrival is None else frame.arrival,
             )
             self.condition.notify_all()
 

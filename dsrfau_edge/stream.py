@@ -183,12 +183,12 @@ class VideoSource:
             index += 1
             if index % every:
                 continue
+            arrival = time.monotonic()
             try:
                 image = feed.retrieve()
             except InputError as error:
                 _log.warning("%s", error)
                 continue
-            arrival = time.monotonic()
             yield Frame(
                 self.name, index, arrival - started if self.kind == "live" else feed.time(), image, arrival=arrival
             )
