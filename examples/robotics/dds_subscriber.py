@@ -64,10 +64,12 @@ class Faces:
         self._participant = DomainParticipant(domain)
         self._tracked = self._reader("rt/humans/faces/tracked", IdsList)
         self._faces: dict[str, DataReader] = {}
+        self._named: set[str] = set()
 
     def poll(self) -> list[tuple[str, FacialActionUnits]]:
         """The new messages, each with its face."""
         for message in take(self._tracked, IdsList):
+            self._named = set(message.ids)
             for name in message.ids:
                 if name not in self._faces:
                     self._faces[name] = self._reader(f"rt/humans/faces/{name}/facs", FacialActionUnits)
@@ -75,10 +77,14 @@ class Faces:
         for name, reader in list(self._faces.items()):
             messages = take(reader, FacialActionUnits)
             found.extend((name, message) for message in messages)
-            status = reader.get_subscription_matched_status()
-            if not messages and status.total_count and not status.current_count:  # its writer is gone
+            if not messages and name not in self._named and self._is_gone(reader):
                 del self._faces[name]
         return found
+
+    @staticmethod
+    def _is_gone(reader: DataReader) -> bool:
+        status = reader.get_subscription_matched_status()
+        return bool(status.total_count) and not status.current_count
 
     def _reader(self, name: str, kind: type) -> DataReader:
         return DataReader(self._participant, Topic(self._participant, name, kind), QOS)
