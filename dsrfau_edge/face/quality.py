@@ -27,7 +27,7 @@ _NOISE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float64)
 _NOISE_SCALE = math.sqrt(math.pi / 2) / 6
 #: Beyond these the mean error on degraded renders is at least 15 % above that of clear frontal faces, see
 #: docs/confidence.md.
-_SMALL, _CUT_OFF, _BLURRED, _DARK, _BRIGHT, _NOISY, _TURNED, _TILTED = 20.0, 0.95, 0.16, 30.0, 230.0, 3.0, 35.0, 20.0
+_SMALL, _CUT_OFF, _BLURRED, _DARK, _BRIGHT, _NOISY, _TURNED, _TILTED = 20.0, 0.95, 0.20, 30.0, 230.0, 3.0, 30.0, 20.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -294,3 +294,18 @@ def test_the_group_has_all_its_commands() -> None:
     assert called.code == 0
     assert {"render", "sheet", "ladder", "stats", "pack-ict", "calibrate"} <= set(called.out.split())
     assert call("synth", "render", "--count", 1, "-o", "x", "--rig", "daz").code == UsageError.exit_code
+
+
+def test_wide_poses_turn_the_same_persons_further(tmp_path: Path) -> None:
+    from dsrfau_edge.shards import iter_samples
+
+    turns = {}
+    for wide in (False, True):
+        folder = tmp_path / str(wide)
+        produce(Plan(count=6, seed=3, per_identity=2, shard=6, wide_poses=wide), folder, engine=local_engine(1))
+        samples = list(iter_samples(folder))
+        turns[wide] = [abs(sample.meta["pose"][0]) for sample in samples], [sample.identity for sample in samples]
+    assert turns[False][1] == turns[True][1]
+    assert max(turns[True][0]) > 40 > max(turns[False][0])
+    with pytest.raises(DataError, match="other options"):
+        produce(Plan(count=6, seed=3, per_identity=2, shard=6), tmp_path / "True", engine=local_engine(1))
