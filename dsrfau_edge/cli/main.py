@@ -22,6 +22,7 @@ from dsrfau_edge.errors import DsrfauError, RuntimeUnavailable
 #: What a verb does, and the extra that holds its packages ("" where the base install is enough).
 VERBS: Mapping[str, tuple[str, str]] = {
     "predict": ("Estimate AU intensities of the faces in pictures, folders, videos and cameras.", ""),
+    "serve": ("Serve the AU intensities of one or several cameras, and stay up.", ""),
     "doctor": ("Examine this device, its runtimes, and which of them would run a bundle.", ""),
     "export": ("Export a checkpoint or bundle to ONNX, OpenVINO or TensorRT.", "export"),
     "train": ("Train a teacher and distil a student from it.", "train"),
@@ -193,6 +194,11 @@ def main() -> NoReturn:
 def predict_main() -> NoReturn:
     """`dsrfau-predict`."""
     run("predict", "dsrfau-predict")
+
+
+def serve_main() -> NoReturn:
+    """`dsrfau-serve`."""
+    run("serve", "dsrfau-serve")
 
 
 def doctor_main() -> NoReturn:
