@@ -83,7 +83,8 @@ class OpenVinoSession:
     """One model compiled by OpenVINO.
 
     It is compiled for one crop, which makes a call of one a seventh (fp32) to a third (int8) shorter than if it took
-    any number; more than a few crops a call go through a second one that does, compiled when they first come.
+    any number; more than a few crops a call go through a second one that does. It is compiled in the background when
+    they first come, which may take a second; until then they go one by one, so that a live stream does not stand still.
 
     A lock keeps concurrent calls off its requests. Several requests were measured to be no faster on a CPU, where one
     inference takes all threads, and splitting the threads into streams made a single call slower.
@@ -101,6 +102,7 @@ class OpenVinoSession:
         self._properties = _properties(model, self._name, options) | kept
         self._one: _Compiled | None = self._compile(_read(core, model), one=model.batch is None)
         self._many: _Compiled | None = None
+        self._compiling: threading.Thread | None = None
         self._limit = model.batch if model.batch is not None else 1
         #: An NPU takes fixed shapes only.
         self._any_number = model.batch is None and "NPU" not in self._name
@@ -117,7 +119,7 @@ class OpenVinoSession:
 
     def infer(self, crops: Crops) -> Outputs:
         checked = check_crops(crops, self._model.input_size)
-        many = len(checked) > _FEW and self._any_number
+        many = len(checked) > _FEW and self._any_number and self._has_many()
         return in_batches(checked, None if many else self._limit, self._run)
 
     def _run(self, crops: Crops) -> Outputs:
@@ -127,9 +129,7 @@ class OpenVinoSession:
             try:
                 if len(crops) == self._limit:
                     return self._one.run(crops)
-                if self._many is None:
-                    self._many = self._compile(_read(shared_core(), self._model), one=False)
-                return self._many.run(crops)
+                return (self._many or self._one).run(crops)
             except DsrfauError:
                 raise
             except Exception as error:
@@ -141,6 +141,27 @@ class OpenVinoSession:
     def close(self) -> None:
         with self._lock:  # a call that is running is waited for
             self._one = self._many = None
+            compiling = self._compiling
+        if compiling is not None:
+            compiling.join()
+
+    def _has_many(self) -> bool:
+        """Whether the network for any number is there; if not, it will be."""
+        with self._lock:
+            if self._compiling is None and self._one is not None:
+                self._compiling = threading.Thread(target=self._compile_many, name="OpenVINO compiles")
+                self._compiling.start()
+            return self._many is not None
+
+    def _compile_many(self) -> None:
+        try:
+            compiled = self._compile(_read(shared_core(), self._model), one=False)
+        except DsrfauError as error:  # one by one they go through all the same
+            self._notes = (*self._notes, f"Several crops a call go one by one: {error}")
+            return
+        with self._lock:
+            if self._one is not None:
+                self._many = compiled
 
     def _compile(self, network: Any, *, one: bool) -> _Compiled:
         if not self._options.heatmaps:

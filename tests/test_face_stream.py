@@ -213,3 +213,11 @@ def test_a_video_file(predictor, tmp_path):
     assert results[5].timestamp == pytest.approx(0.2, abs=0.01)
     with pytest.raises(InputError):
         list(predictor.video(tmp_path / "none.mp4"))
+
+
+def test_twelve_faces(predictor):
+    head = cv2.resize(read_image(ASSETS.parent / "portrait.jpg")[:300, 70:370], (160, 160))
+    crowd = np.vstack([np.hstack([head] * 4)] * 3)
+    stream = predictor.stream()
+    results = [stream(np.roll(crowd, index, 1), index * STEP) for index in range(4)]
+    assert [sorted(face.id for face in result.faces) for result in results] == [list(range(12))] * 4

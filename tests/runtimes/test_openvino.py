@@ -118,13 +118,38 @@ def test_heatmaps_are_only_there_where_they_were_wanted(files: ModelFiles) -> No
 def test_a_few_crops_need_nothing_but_the_network_for_one(files: ModelFiles, tiny_crops: Any) -> None:
     session = OpenVinoRuntime().load(files)
     few = session.infer(tiny_crops[:3]).intensities
-    assert session._many is None
-    many = session.infer(tiny_crops).intensities
-    assert session._many is not None
-    np.testing.assert_allclose(many[:3], few, atol=1e-5)
+    assert session._compiling is None
+    several = session.infer(tiny_crops).intensities
+    np.testing.assert_allclose(several[:3], few, atol=1e-5)
+    session._compiling.join()
+    assert session._many is not None, "made in the background, so that the call above need not wait for it"
+    np.testing.assert_allclose(session.infer(tiny_crops).intensities, several, atol=1e-5)
     kept = session._many
     session.infer(tiny_crops[:7])
     assert session._many is kept, "it is compiled once"
+
+
+def test_a_session_may_be_closed_while_it_compiles(files: ModelFiles, tiny_crops: Any) -> None:
+    session = OpenVinoRuntime().load(files)
+    session.infer(tiny_crops)
+    session.close()
+    assert session._many is None
+    assert not session._compiling.is_alive()
+
+
+def test_where_it_cannot_be_compiled_for_several_they_go_one_by_one(
+    files: ModelFiles, tiny_crops: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = OpenVinoRuntime().load(files)
+
+    def fails(*given: Any, **named: Any) -> Any:
+        raise RuntimeUnavailable("no memory.")
+
+    monkeypatch.setattr(session, "_compile", fails)
+    first = session.infer(tiny_crops).intensities
+    session._compiling.join()
+    np.testing.assert_array_equal(session.infer(tiny_crops).intensities, first)
+    assert any("no memory" in note for note in session.info.notes)
 
 
 def test_what_takes_fixed_shapes_only_computes_one_by_one(
