@@ -102,6 +102,8 @@ class Reader:
     def _again(self, error: InputError | None) -> bool:
         """Whether to open the source again, after waiting."""
         exchange, origin = self._exchange, self._origin
+        if not exchange.mine(self):
+            return False
         if error is None and not origin.lasts:
             none = exchange.stats().captured == 0
             exchange.end(self, InputError(f"{origin.name} gave no frames. Check what it reads.") if none else None)
@@ -109,7 +111,7 @@ class Reader:
         if isinstance(error, IteratorDone) or (not exchange.opened and not self._options.wait):
             exchange.end(self, error)
             return False
-        if self._backoff.spent:
+        if exchange.opened and self._backoff.spent:
             clean = self._options.attempts == 0 and error is None and exchange.stats().captured
             exchange.end(self, None if clean else InputError(self._given_up(error)))
             return False
@@ -123,6 +125,8 @@ class Reader:
 
     def _given_up(self, error: InputError | None) -> str:
         reason = str(error or f"{self._origin.name} ended or was cut off.")
+        if not self._options.attempts:
+            return reason
         return f"{reason} {self._backoff.failures} attempts to open it again failed; LiveOptions.attempts limits them."
 
     def _step(self, patience: float) -> None:

@@ -17,7 +17,7 @@ class LiveOptions:
         realtime: the newest frame wins, and files and folders are played at their own pace; without it every frame of a
             file, a folder or an iterator is taken, as fast as they are predicted.
         rate: frames per second of folders, and of videos that do not tell theirs; where None 30.
-        wait: go on trying where the source is not there at the start, instead of raising at once.
+        wait: try without end where the source is not there at the start, instead of raising at once.
         attempts: how often in a row to try to open a lost source again before an error is raised; without end where
             None. 0 takes its first end for the end of the stream.
         backoff: before the first of these attempts; before each further one twice as long, at random up to half less.

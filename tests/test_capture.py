@@ -146,6 +146,19 @@ def test_no_attempts_take_the_first_end_as_the_end():
     assert capture.take() is None
 
 
+def test_no_attempts_wait_for_the_beginning_all_the_same():
+    capture = capture_of(Camera(GONE, GONE, [1]), attempts=0, wait=True)
+    assert levels(capture, 1)[0] == [1]
+    assert capture.take() is None
+
+
+def test_without_attempts_a_loss_that_is_no_end_is_raised():
+    capture = capture_of(Camera([1, lambda: (_ for _ in ()).throw(InputError("cable"))]), attempts=0)
+    assert levels(capture, 1)[0] == [1]
+    with pytest.raises(InputError, match="^cable$"):
+        capture.take()
+
+
 def test_a_read_that_hangs_in_the_driver_is_left_behind(closing):
     hang = threading.Event()
     camera = Camera([1, lambda: hang.wait(60) and 66, 67])

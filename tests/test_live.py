@@ -11,6 +11,7 @@ import signal
 import socket
 import threading
 import time
+from collections import deque
 from pathlib import Path
 
 import cv2
@@ -542,6 +543,27 @@ def test_nothing_is_left_after_200_streams(video):
         assert until(lambda: descriptors() <= before)
 
 
+def test_memory_does_not_grow_with_the_frames():
+    """Two thousand frames of 0.9 MB would be 1.8 GB."""
+
+    def frames(count):
+        return (np.full((480, 640, 3), step % 251, np.uint8) for step in range(count))
+
+    predictor = FakePredictor()
+    predictor.calls = deque(maxlen=1)
+
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    with live(frames(100), EVERY, predictor) as stream:
+        assert sum(1 for _ in stream) == 100
+    before = resident()
+    for options in (EVERY, LiveOptions()):
+        with live(frames(1000), options, predictor) as stream:
+            assert sum(1 for _ in stream) == 1000 - stream.stats.dropped
+    assert resident() - before < 50e6
+
+
 def threads():
     return [one.name for one in threading.enumerate() if one.name.startswith("live ")]
 
@@ -628,6 +650,20 @@ def test_a_cancelled_task_ends_cleanly():
 
     assert asyncio.run(main()) == "ended"
     assert until(lambda: threads() == [])
+
+
+def test_a_signal_ends_async_for():
+    async def main():
+        async with live(forever_pictures(), LiveOptions(signals=True)) as stream:
+            asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGTERM)
+            results = [result async for result in stream]
+        return results, stream.stopped_by
+
+    before = signal.getsignal(signal.SIGTERM)
+    results, stopped_by = asyncio.run(main())
+    assert results
+    assert stopped_by == signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_close_by_another_task_ends_async_for():
