@@ -10,6 +10,7 @@ import click
 
 from .common import Progress, note
 from .predict_options import Given, predict_options
+from .robot_options import Robots
 from .stopping import TERMINATED, Stopped
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def command(**values: Any) -> None:
     Exit codes: 0 ok · 1 failed, or an output did · 2 usage · 3 runtime or package missing or incompatible · 5 a source
     or the bundle is unreadable · 130 interrupted by Ctrl-C · 143 by SIGTERM. Interrupted outputs are whole.
     """
-    given = Given(**values)
+    given = Given(robots=Robots.taken_from(values), **values)
     given.check()
     try:
         _run(given)

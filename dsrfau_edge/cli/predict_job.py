@@ -104,7 +104,7 @@ class Job:
                 f"{', '.join(predictor.aus)}."
             )
         self._narrowed = self._aus != predictor.aus
-        self._images = given.draw is not None
+        self._images = given.draw is not None or given.robots.images
         self._following = given.following(keep_images=self._images)
         self._baseline = KeptBaseline(given.save_baseline) if given.save_baseline else None
 

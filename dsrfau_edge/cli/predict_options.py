@@ -13,6 +13,7 @@ from dsrfau_edge.action_units import canonical_au
 from dsrfau_edge.errors import UsageError
 
 from .formats import FORMATS, form_of
+from .robot_options import ROBOT_OPTIONS, Robots
 
 if TYPE_CHECKING:
     from dsrfau_edge.following import StreamOptions
@@ -50,6 +51,7 @@ class Given:
     as_json: bool
     output: Path | None
     draw: Path | None
+    robots: Robots
 
     @property
     def file(self) -> Path | None:
@@ -77,6 +79,7 @@ class Given:
         if self.format == "parquet" and self.file is None:
             raise UsageError("--format parquet is no text for stdout. Give it a file: -o NAME.parquet.")
         self._check_stream()
+        self.robots.check()
 
     def _check_stream(self) -> None:
         if not self.track:
@@ -181,6 +184,7 @@ _OPTIONS = (
     click.option("--json", "as_json", is_flag=True, help="Short for --format jsonl."),
     click.option("-o", "--output", type=_PATH, help="Write results to this file instead of stdout."),
     click.option("--draw", type=_PATH, metavar="OUT", help="Write annotated pictures or videos: a file, or a folder."),
+    *ROBOT_OPTIONS,
 )
 
 

@@ -37,6 +37,8 @@ def make_outputs(
     if drawn is not None:
         drawn.open()
         outputs.add(f"--draw {given.draw}", drawn)
+    if given.robots.wanted:
+        outputs.add(given.robots.name, given.robots.open())
     file = given.file
     columns = columns_of(given, predictor, aus, moving=any(source.kind in MOVING for source in sources))
     outputs.add(f"-o {file}" if file else "stdout", FileOutput(given.format, file, columns))
