@@ -51,7 +51,7 @@ class Source(Protocol):
     """Something that gives frames.
 
     Attributes:
-        name: as the user gave it.
+        name: as the user gave it, an address without its password.
         kind: what it is.
         rate: frames per second, where known; of a video known once its first frame was read.
         count: how many frames there are, where known, as `rate`. A container's announcement may be wrong.
@@ -204,7 +204,7 @@ def open_source(source: str | Path | int) -> Source:
     """
     name = str(source)
     if PIPELINE in name or "://" in name:
-        return VideoSource(name, name, live=True)
+        return VideoSource(without_password(name), name, live=True)
     path = Path(name)
     if name.startswith(("/dev/video", "/dev/v4l/")) or path.is_char_device():  # there or not: it may be plugged in
         return VideoSource(name, name, live=True)
@@ -222,6 +222,11 @@ def open_source(source: str | Path | int) -> Source:
     raise InputError(
         f"{name} is neither a picture nor a video, going by its ending {suffix!r}. Give JPEG, PNG, MP4 or similar."
     )
+
+
+def without_password(address: str) -> str:
+    """An address or pipeline as results, logs and errors may show it: without `user:password@`."""
+    return re.sub(r"://[^/\s]*@", "://", address)
 
 
 def natural_key(name: str) -> tuple[tuple[int, int, str], ...]:

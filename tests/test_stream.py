@@ -159,6 +159,11 @@ def test_a_file_named_like_a_number_is_a_file(tmp_path, monkeypatch):
 
 def test_an_address_is_live():
     assert open_source("rtsp://robot/head").kind == "live"
+    guarded = open_source("rtsp://admin:se@cret@robot:554/head?a=b@c")
+    assert (guarded.name, guarded.target) == (
+        "rtsp://robot:554/head?a=b@c",
+        "rtsp://admin:se@cret@robot:554/head?a=b@c",
+    )
 
 
 @pytest.mark.parametrize(
