@@ -8,35 +8,58 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
+# Those installed now, and the handlers from before the first of them. Several streams of one process may come and go in
+# any order, so that each restoring what it found would leave a handler of one that is gone. Main thread only.
+_installed: list[StopOnSignals] = []
+_before: dict[int, Any] = {}
+
 
 class StopOnSignals:
     """Calls a function at the first SIGINT or SIGTERM; the next one acts as before.
 
     Only the main thread may set handlers: elsewhere this does nothing.
+
+    Attributes:
+        received: the signal that came, if one did.
     """
 
     def __init__(self, stop: Callable[[], None]) -> None:
         self.received: int | None = None
         self._stop = stop
-        self._before: dict[int, Any] = {}
 
     def install(self) -> None:
-        """Set the handlers."""
-        if self._before or threading.current_thread() is not threading.main_thread():
+        """Begin to listen."""
+        if threading.current_thread() is not threading.main_thread() or self in _installed:
             return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._handle)
+        if not _installed:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                _before[number] = signal.signal(number, _handle)
+        _installed.append(self)
 
     def restore(self) -> None:
-        """Put back those that were there."""
-        if threading.current_thread() is not threading.main_thread():
-            return
-        while self._before:
-            number, handler = self._before.popitem()
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        """Listen no longer; the last one puts back the handlers that were there."""
+        if threading.current_thread() is threading.main_thread() and self in _installed:
+            _installed.remove(self)
+            if not _installed:
+                _put_back()
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        del frame
+    def receive(self, number: int) -> None:
+        """A signal came."""
         self.received = number
-        self.restore()
         self._stop()
+
+
+def _handle(number: int, frame: FrameType | None) -> None:
+    del frame
+    told = list(_installed)
+    _installed.clear()
+    _put_back()
+    for one in told:
+        one.receive(number)
+
+
+def _put_back() -> None:
+    while _before:
+        number, handler = _before.popitem()
+        if signal.getsignal(number) is _handle:  # or somebody has set another one since
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)

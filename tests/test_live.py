@@ -9,6 +9,8 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -489,6 +491,53 @@ def test_signals_end_the_iteration_and_the_handlers_are_as_before(number):
     with live(forever_pictures(), LiveOptions(signals=True)):
         assert signal.getsignal(signal.SIGINT) != before[0]
     assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_signals_end_all_streams_that_listen_whatever_the_order_they_end_in():
+    before = signal.getsignal(signal.SIGTERM)
+    first, second, third = (live(forever_pictures(), LiveOptions(signals=True)) for _ in range(3))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    third.__enter__()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert len(list(second)) <= 1
+    assert len(list(third)) <= 1
+    assert [stream.stopped_by for stream in (first, second, third)] == [None, signal.SIGTERM, signal.SIGTERM]
+    third.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_handler_that_was_set_meanwhile_is_kept():
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with live(forever_pictures(), LiveOptions(signals=True)):
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_camera_that_hangs_does_not_keep_the_process():
+    code = """
+import itertools, time
+from streams import FakePredictor, MjpegServer, forever
+from dsrfau_edge.live import LiveOptions, LiveStream
+
+def parts():
+    yield from itertools.islice(forever(), 10)
+    time.sleep(600)
+
+server = MjpegServer(parts)
+stream = LiveStream(FakePredictor(), server.url, None, LiveOptions(stall_after=500))
+print(next(stream).size)
+time.sleep(0.5)  # by now a thread waits in FFmpeg, and nobody has closed the stream
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
+    assert (done.returncode, done.stdout.strip()) == (0, "(64, 48)"), done.stderr
 
 
 def test_signal_handlers_are_left_alone_by_other_threads_and_failed_starts():
