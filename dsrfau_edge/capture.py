@@ -21,6 +21,8 @@ _log = logging.getLogger(__name__)
 
 #: More threads than these do not hang in a driver at a time: the source is then left alone until one returns.
 _MOST_STUCK = 3
+# Times `stall_after`: what has a timeout of its own shall end by that, and not be left behind.
+_HANGS = 1.5
 _LOOK = 1.0
 _JOIN = 2.0
 
@@ -70,7 +72,7 @@ class Reader:
         first: float | None = None
         good = clock()
         while True:
-            self._step(self._options.stall_after)
+            self._step(_HANGS * self._options.stall_after)
             if not feed.grab():
                 return None
             index = exchange.grabbed(self)
