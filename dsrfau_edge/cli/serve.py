@@ -37,6 +37,7 @@ class _Given:
     domain: int | None
     dds_interface: str | None
     zenoh: str | None
+    zenoh_connect: tuple[str, ...]
     baseline: str
     smooth: bool
     state: Path | None
@@ -76,6 +77,7 @@ class _Given:
                 raise UsageError("Which camera? Give a SOURCE, such as 0, or a file with --config.")
             for used, what in (
                 (self.mcap_images and self.mcap is None, "--mcap-images is of a recording: give --mcap FILE too."),
+                (self.zenoh_connect and self.zenoh is None, "--zenoh-connect is of Zenoh: give --zenoh KEY too."),
                 (self.domain is not None and not self.dds, "--domain is of DDS: give --dds too."),
                 (self.dds_interface is not None and not self.dds, "--dds-interface is of DDS: give --dds too."),
             ):
@@ -135,14 +137,15 @@ class _Given:
             "stdout": "" if self.stdout else None, "record": self.record, "mcap": self.mcap, "zenoh": self.zenoh,
         }  # fmt: skip
         if self.dds:
-            given["dds"] = "" if len(self.sources) == 1 else "/{camera}"
+            given["dds"] = ""
         for kind, to in given.items():
             if to is not None:
                 of_dds: dict[str, Any] = (
                     {"domain": self.domain, "interface": self.dds_interface} if kind == "dds" else {}
                 )
                 images = kind == "mcap" and self.mcap_images
-                found.append(OutputSettings(name=kind, kind=kind, to=to, images=images, **of_dds))
+                connect = self.zenoh_connect if kind == "zenoh" else ()
+                found.append(OutputSettings(name=kind, kind=kind, to=to, images=images, connect=connect, **of_dds))
         return tuple(found)
 
 
@@ -154,12 +157,13 @@ class _Given:
 @click.option("--send", multiple=True, metavar="ADDRESS", help="JSON lines to tcp://HOST:PORT, udp://... or unix:PATH.")
 @click.option("--stdout", is_flag=True, help="JSON lines to stdout.")
 @click.option("--record", metavar="FILE", help="JSON lines to a new file, such as aus-{time}.jsonl.")
-@click.option("--mcap", metavar="FILE", help="ROS 2 messages to a new file, such as {camera}-{time}.mcap.")
+@click.option("--mcap", metavar="FILE", help="ROS 2 messages to a new file, such as aus-{time}.mcap.")
 @click.option("--mcap-images", is_flag=True, help="Record the pictures too.")
 @click.option("--dds", is_flag=True, help="Publish ROS 2 messages over DDS.")
 @click.option("--domain", type=int, metavar="N", help="DDS domain; $ROS_DOMAIN_ID or 0 by default.")
 @click.option("--dds-interface", metavar="NAME", help="Network interface of DDS; localhost keeps to this machine.")
 @click.option("--zenoh", metavar="KEY", help="Publish ROS 2 messages over Zenoh, below this key.")
+@click.option("--zenoh-connect", multiple=True, metavar="ENDPOINT", help="Router or peer of Zenoh.")
 @click.option(
     "--baseline",
     metavar="off|online|FILE",

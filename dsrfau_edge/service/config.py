@@ -136,12 +136,13 @@ def _output(table: Table) -> OutputSettings:
     found = OutputSettings(
         name=name,
         kind=kind,
-        to=str(table.take("to", (str, int), "")),
+        to=table.take("to", str, ""),
         cameras=table.texts("cameras"),
         queue=table.take("queue", int, 64),
         images=table.take("images", bool, default=False),
         domain=table.take("domain", int, None),
         interface=table.take("interface", str, None),
+        connect=table.texts("connect") or (),
     )
     table.end()
     return found

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal
 
 from dsrfau_edge.errors import RuntimeUnavailable, UsageError
 from dsrfau_edge.live_options import Backoff, LiveOptions
@@ -24,14 +24,6 @@ State = Literal["opening", "ok", "blocked", "retrying", "failed", "closed"]
 BLOCKED_AFTER = 5.0
 _INTERRUPTION = 1.0
 _RETRY = LiveOptions(backoff=1.0, longest_backoff=30.0)
-
-
-@runtime_checkable
-class Interruptible(Protocol):
-    """An output whose `write` may wait."""
-
-    def interrupt(self) -> None:
-        """Have a write that waits give up; from any thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,12 +119,16 @@ class Outlet:
             self._condition.notify_all()
 
     def join(self, seconds: float) -> bool:
-        """Wait for the end; whether it came. A thread that still hangs in its output then is left behind."""
+        """Wait for the end; whether it came.
+
+        An output whose writes may wait can have a method `interrupt`, called then; a thread that hangs is left behind.
+        """
         if self._thread.ident is None:
             return True
         self._thread.join(max(seconds, 0.0))
-        if self._thread.is_alive() and isinstance(output := self._output, Interruptible):
-            output.interrupt()
+        interrupt = getattr(self._output, "interrupt", None)
+        if self._thread.is_alive() and interrupt is not None:
+            interrupt()
             self._thread.join(_INTERRUPTION)
         if self._thread.is_alive():
             _log.warning("Output %s does not return; it is left behind with %d results.", self.name, len(self._queue))

@@ -64,6 +64,7 @@ class OutputSettings:
         images: it gets the pictures as well.
         domain: of DDS; as ROS 2 has it where None.
         interface: of DDS, the network interface, or `localhost`.
+        connect: of Zenoh, the routers or peers to connect to.
     """
 
     name: str
@@ -74,6 +75,7 @@ class OutputSettings:
     images: bool = False
     domain: int | None = None
     interface: str | None = None
+    connect: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the values.
