@@ -7,8 +7,6 @@ import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,6 +14,7 @@ import numpy as np
 from dsrfau_edge.drawing import annotate
 from dsrfau_edge.errors import DsrfauError, InputError, UsageError
 from dsrfau_edge.face.images import Image
+from dsrfau_edge.outputs.video import VideoFile
 from dsrfau_edge.results import FrameResult
 from dsrfau_edge.stream import VIDEO_SUFFIXES, FolderSource, Source, opencv_name
 
@@ -38,8 +37,7 @@ class Overlay:
         self._folder = _is_folder(out, sources)
         self._made = False
         self._names: set[str] = set()
-        self._videos = contextlib.ExitStack()
-        self._video: _Video | None = None
+        self._video: VideoFile | None = None
         self._source: Source | None = None
         self._real: dict[str, str] = {}
         self.written: list[Path] = []
@@ -56,7 +54,7 @@ class Overlay:
 
     def close(self) -> None:
         """Finish the video; a folder that stayed empty goes."""
-        self._videos.close()
+        self._end_video()
         if self._made and not self.written:
             with contextlib.suppress(OSError):
                 self._out.rmdir()
@@ -64,8 +62,7 @@ class Overlay:
     def begin(self, source: Source) -> None:
         """The results that follow are of this source."""
         self._source = source
-        self._videos.close()
-        self._video = None
+        self._end_video()
         # Results carry names that can be written; the file's own may hold bytes that cannot.
         listed: list[Path] = []
         with contextlib.suppress(InputError):  # a folder without pictures is the reader's to tell
@@ -87,8 +84,13 @@ class Overlay:
             return
         if self._video is None:
             rate = (source.rate or _DEFAULT_RATE) / self._every
-            self._video = self._videos.enter_context(_Video(self._path(source.name, ".mp4"), picture, rate))
+            self._video = VideoFile(self._path(source.name, ".mp4"), picture, rate)
         self._video.add(picture)
+
+    def _end_video(self) -> None:
+        video, self._video = self._video, None
+        if video is not None:
+            video.close()
 
     def _path(self, source: str, default: str) -> Path:
         path = self._out / self._name(source, default) if self._folder else self._out
@@ -108,41 +110,6 @@ class Overlay:
             name = f"{stem}-{number}{suffix}"
         self._names.add(name)
         return name
-
-
-class _Video:
-    """A video file that grows frame by frame and takes its name when it is closed."""
-
-    def __init__(self, path: Path, first: Image, rate: float) -> None:
-        self._path = path
-        self._size = (first.shape[1], first.shape[0])
-        self._rate = rate
-        self._stack = contextlib.ExitStack()
-        self._writer: Any = None
-
-    def __enter__(self) -> _Video:
-        part = self._stack.enter_context(replaced(self._path))
-        codec = "MJPG" if self._path.suffix.lower() == ".avi" else "mp4v"
-        self._writer = cv2.VideoWriter(opencv_name(part), cv2.VideoWriter.fourcc(*codec), self._rate, self._size)
-        self._stack.callback(self._writer.release)
-        if not self._writer.isOpened():
-            self._stack.__exit__(DsrfauError, None, None)
-            raise DsrfauError(
-                f"{self._path} cannot be written as a video: this OpenCV has no {codec} encoder for it, or cannot take "
-                f"{self._size[0]}x{self._size[1]} pixels. Give --draw a name ending in .avi, or smaller frames."
-            )
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(kind, error, trace)
-
-    def add(self, picture: Image) -> None:
-        """Append a frame; one of another size (a stream may change it) is fitted to the first."""
-        if (picture.shape[1], picture.shape[0]) != self._size:
-            picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
-        self._writer.write(picture)
 
 
 def printable(name: str) -> str:
