@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from typing import TYPE_CHECKING, Any
 
 from dsrfau_edge.errors import DsrfauError
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 #: How many messages of a topic are kept for readers that come late or cannot follow: two seconds at 30 a second.
 HISTORY = 60
 _MILLISECOND = 1_000_000
+_FAREWELL = 500 * _MILLISECOND
 
 
 class DdsPublisher:
@@ -83,7 +86,12 @@ class DdsPublisher:
                 del self._writers[topic]
 
     def close(self) -> None:
-        """Leave the domain."""
+        """Leave the domain, after half a second at most for readers to confirm what was sent last."""
+        end = time.monotonic_ns() + _FAREWELL
+        for writer in self._writers.values():
+            # On a timeout cyclonedds 11.0 means to return False, and raises AttributeError.
+            with contextlib.suppress(self._failure, AttributeError):
+                writer.wait_for_acks(max(end - time.monotonic_ns(), 0))
         self._of_face.clear()
         self._writers.clear()
         self._participant = None

@@ -139,6 +139,23 @@ def test_a_reader_that_stands_still_holds_nobody_up(publisher, subscriber):
     wait_for(lambda: subscriber.lines(1)[0]["stamp"] == [stamp.sec, stamp.nanosec])
 
 
+def test_leaving_waits_for_what_was_sent_last_but_not_for_ever(subscriber):
+    publisher, make = DdsPublisher(domain=DOMAIN, interface="localhost"), FaceMessages()
+    publisher.send(make(result(0, 1)), None)
+    subscriber.lines(1)
+    for index in range(1, 41):
+        publisher.send(make(result(index, 1)), None)
+    publisher.close()
+    assert len(subscriber.lines(40)) == 40
+    publisher = DdsPublisher(domain=DOMAIN, interface="localhost")
+    publisher.send(make(result(100, 1)), None)
+    subscriber.lines(1)
+    os.kill(subscriber.process.pid, signal.SIGSTOP)
+    publisher.send(make(result(101, 1)), None)
+    publisher.close()
+    os.kill(subscriber.process.pid, signal.SIGCONT)
+
+
 def test_datagrams_that_are_no_dds_do_no_harm(publisher, subscriber):
     """Random ones, and ones that begin like RTPS, to every port on which the two processes listen."""
     draw = random.Random(7)
