@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import math
@@ -248,3 +249,34 @@ def test_the_example_reads_what_we_write():
         found = example.read(payload, encoding)
         assert list(found["aus"]) == ["AU04", "AU12", "AU25"]
         assert math.isclose(found["aus"]["AU25"], 0.95, abs_tol=1e-4)
+
+
+def open_sockets():
+    """This process' listening TCP sockets and all its UDP sockets, as Linux writes their addresses."""
+    mine = set()
+    for item in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            mine.add(str(item.readlink()))
+    found = set()
+    for table, wanted in (("tcp", "0A"), ("tcp6", "0A"), ("udp", None), ("udp6", None)):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            parts = line.split()
+            if f"socket:[{parts[9]}]" in mine and wanted in (None, parts[3]):
+                found.add((table, parts[1].split(":")[0]))
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="needs Linux' list of sockets")
+def test_it_listens_on_loopback_or_nowhere(monkeypatch):
+    before = open_sockets()
+    monkeypatch.setattr("dsrfau_edge.robotics.zenoh.LOCAL", free_endpoint())
+    alone = ZenohPublisher("a")
+    assert open_sockets() - before == {("tcp", "0100007F")}
+    alone.close()
+    endpoint = free_endpoint()
+    router = session(endpoint)
+    with_router = open_sockets()
+    connected = ZenohPublisher("a", connect=[endpoint])
+    assert open_sockets() == with_router
+    connected.close()
+    router.close()
