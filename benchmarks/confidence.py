@@ -2,6 +2,7 @@
 
     python benchmarks/confidence.py MODEL... --data DIR... -o DIR    # tables, MODEL-confidence.json, reliability.png
     python benchmarks/confidence.py evidence MODEL --data DIR...         # what heatmaps and skin colour would add
+    python benchmarks/confidence.py predictor MODEL --data DIR...        # what is stored, through Predictor as it is
 
 See README.md beside it. Needs the extras `synth` and `viz` (matplotlib).
 """
@@ -18,17 +19,21 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dsrfau_edge import Predictor
 from dsrfau_edge.action_units import sites_of
+from dsrfau_edge.face.reliability import WITHIN
 from dsrfau_edge.metrics import sites_to_aus
+from dsrfau_edge.train.confidence.degradation import degrade, draw_circumstances
 from dsrfau_edge.train.confidence.fitting import confidences, half_and_half, halves, logistic, right
 from dsrfau_edge.train.confidence.observing import Floats, Observations, observe
 from dsrfau_edge.train.confidence.scoring import Calibration, calibration
 from dsrfau_edge.train.confidence.study import Study, study
-from dsrfau_edge.train.data.prepared import load_prepared
+from dsrfau_edge.train.data.prepared import PreparedData, load_prepared
 from dsrfau_edge.train.evaluation.subjects import Subject, open_session, open_subject
 
 #: What `evidence` takes down of every site, besides the intensity.
 EVIDENCE = ("distance", "spread", "entropy", "colour")
+_OTHER_SEED = 99  # of pictures that `observe` does not make
 _BINS: Mapping[str, tuple[float, ...]] = {
     "eye distance, px": (0, 8, 11, 14, 17, 20, 25, 32, 60),
     "sharpness": (0, 0.08, 0.12, 0.16, 0.2, 0.25, 0.3, 0.4, 1),
@@ -182,6 +187,29 @@ def _auc_with(observed: Observations, extra: Sequence[int]) -> float:
     return float(np.mean(found))
 
 
+def through_predictor(predict: Any, data: PreparedData, positions: Sequence[int], aus: Sequence[str]) -> str:
+    """The calibration of the confidences that `predict`, a `Predictor`, gives on degraded pictures as a user sees them.
+
+    Detector and all: the largest face of each picture counts, readings of confidence 0 do not.
+    """
+    labels = sites_to_aus(data.intensities, data.index.sites, aus)
+    values, readings, truths = [], [], []
+    for position in positions:
+        rng = np.random.default_rng([_OTHER_SEED, position])
+        made = degrade(data.image(position), data.index.input_size, draw_circumstances(rng), rng)
+        for face in predict(made.picture)[:1]:
+            values.append([face.confidences[au] for au in aus])
+            readings.append([face.aus[au] for au in aus])
+            truths.append(labels[position])
+    if not values:
+        return f"no face found in {len(positions)} pictures"
+    sure, correct, present = np.array(values), np.abs(np.array(readings) - truths) <= WITHIN, np.array(truths) >= 1
+    weights = np.where(present, 0.5 / np.maximum(present.sum(0), 1), 0.5 / np.maximum((~present).sum(0), 1))
+    told = sure > 0
+    found = f"{len(values)} faces in {len(positions)} pictures, {told.mean():.1%} of the AUs with a confidence above 0"
+    return f"{found}: {_said(calibration(sure[told], correct[told], weights[told]))}"
+
+
 def picture(studies: Mapping[str, Study], path: Path) -> None:
     """Reliability curves: overall before and after, and of every AU."""
     import matplotlib as mpl
@@ -217,6 +245,12 @@ def main() -> None:
     options = parser.parse_args()
     asked = options.models[0] == "evidence"
     data = load_prepared(options.data, limit=options.limit)
+    if options.models[0] == "predictor":
+        others = np.flatnonzero(~halves(data.identities)).tolist()
+        for name in options.models[1:]:
+            with Predictor(name, threads=1) as predictor:
+                print(f"{name}, {predictor.info.runtime}: {through_predictor(predictor, data, others, predictor.aus)}")
+        return
     studies = {}
     for name in options.models[asked:]:
         subject = open_subject(Path(name))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from portrait_data import write_portraits
 
 from dsrfau_edge.action_units import ALL_AUS, site_centres, sites_of
 from dsrfau_edge.face.alignment import DEFAULT_TEMPLATE
@@ -22,6 +23,7 @@ from dsrfau_edge.face.reliability import HARDSHIPS
 from dsrfau_edge.train.confidence.degradation import Circumstances
 from dsrfau_edge.train.confidence.observing import Observations
 from dsrfau_edge.train.confidence.study import study
+from dsrfau_edge.train.data.prepared import load_prepared
 
 SITES = sites_of(ALL_AUS)
 
@@ -109,3 +111,22 @@ def test_a_heatmap_whose_peak_is_at_its_site_is_at_distance_0(benchmark: ModuleT
     assert found[0].max() < 0.8
     assert found[1].max() < 1e-3  # one cell has no spread
     assert found[2].max() < 1e-2
+
+
+def test_confidences_of_a_predictor_are_scored_where_it_finds_a_face(benchmark: ModuleType, tmp_path: Path) -> None:
+    data = load_prepared([write_portraits(tmp_path, 40)])
+    truths = {round(float(value), 1) for value in data.intensities.ravel()}
+    assert truths == {0.0, 1.5, 3.0, 4.5}
+    calls: list[int] = []
+
+    def blind(picture: np.ndarray[Any, Any]) -> list[Any]:
+        calls.append(len(picture))
+        face = SimpleNamespace(confidences=dict.fromkeys(ALL_AUS, 0.5), aus=dict.fromkeys(ALL_AUS, 0.0))
+        face.confidences["AU45"] = 0.0
+        return [face] if len(calls) % 2 else []
+
+    text = benchmark.through_predictor(blind, data, range(40), ALL_AUS)
+    assert len(calls) == 40
+    assert text.startswith("20 faces in 40 pictures, 95.0% of the AUs")
+    assert "right 0.500, ECE 0.000, Brier 0.250, AUC 0.500" in text
+    assert "no face" in benchmark.through_predictor(lambda _: [], data, range(2), ALL_AUS)
