@@ -80,7 +80,12 @@ class CameraStats:
         """As JSON takes it."""
         rounded = {
             name: None if value is None else round(value, 3)
-            for name, value in (("age", self.age), ("fps", self.fps), ("latency_ms", self.latency_ms))
+            for name, value in (
+                ("age", self.age),
+                ("fps", self.fps),
+                ("latency_ms", self.latency_ms),
+                ("latency_p99_ms", self.latency_p99_ms),
+            )
         }
         return {**asdict(self), **rounded}
 

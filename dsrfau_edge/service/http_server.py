@@ -138,6 +138,7 @@ class HttpServer:
             connection.settimeout(max(deadline - time.monotonic(), 1.0))
             connection.sendall(_encoded(response, with_body=with_body))
             connection.shutdown(socket.SHUT_WR)
+            _drain(connection, deadline)
         except OSError as error:  # it is the peer's loss
             _log.debug("A request was not answered: %s", error)
         finally:
@@ -192,6 +193,17 @@ def _read_head(connection: socket.socket, deadline: float) -> bytes | None:
         if end >= 0:
             return head[: end + 4]
     return head[:_MOST_BYTES]
+
+
+def _drain(connection: socket.socket, deadline: float) -> None:
+    """Read what else was sent, to some extent: closing would discard the answer on its way otherwise."""
+    left = 8 * _MOST_BYTES
+    while left > 0 and (seconds := deadline - time.monotonic()) > 0:
+        connection.settimeout(seconds)
+        more = connection.recv(_MOST_BYTES)
+        if not more:
+            return
+        left -= len(more)
 
 
 def _encoded(response: Response, *, with_body: bool) -> bytes:

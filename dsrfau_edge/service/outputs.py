@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +14,7 @@ from dsrfau_edge.errors import RuntimeUnavailable, UsageError
 from dsrfau_edge.outputs.peer import Peer
 
 from .outlet import Outlet
-from .recording import LineRecording
+from .recording import TIME, LineRecording, Recording
 from .robot_output import RobotCameras, namespace
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from .settings import OutputSettings, ServiceSettings
 
-_TIME = "{time}"
+_UNSET = {"images": False, "domain": None, "interface": None, "connect": ()}
 _IMAGE_TOPIC = "/image_raw/compressed"
 
 
@@ -64,14 +63,14 @@ def _send(settings: OutputSettings, cameras: tuple[str, ...]) -> Output:
 
 def _record(settings: OutputSettings, cameras: tuple[str, ...]) -> Output:
     del cameras
-    return LineRecording(new_file(settings.to))
+    return Recording(settings.to, LineRecording)
 
 
 def _mcap(settings: OutputSettings, cameras: tuple[str, ...]) -> Output:
     from dsrfau_edge.robotics.recording import McapRecording
 
     topic = _IMAGE_TOPIC if settings.images else None
-    return RobotCameras(McapRecording(new_file(settings.to), image_topic=topic), cameras)
+    return Recording(settings.to, lambda path: RobotCameras(McapRecording(path, image_topic=topic), cameras))
 
 
 def _dds(settings: OutputSettings, cameras: tuple[str, ...]) -> Output:
@@ -110,8 +109,8 @@ def check_output(output: OutputSettings, settings: ServiceSettings) -> None:
     if bool(kind.to) != bool(output.to):
         raise UsageError(f"{where}: " + (f"{output.kind} needs `to`: {kind.to}." if kind.to else
                          f"{output.kind} takes no `to`. Leave it out."))  # fmt: skip
-    for option in ("images", "domain", "interface", "connect"):
-        if getattr(output, option) not in (None, False, ()) and option not in kind.options:
+    for option, unset in _UNSET.items():
+        if option not in kind.options and getattr(output, option) != unset:
             owner = next(name for name, other in KINDS.items() if option in other.options)
             raise UsageError(f"{where}: {option} is of {owner}, and this is {output.kind}. Leave it out.")
     _check_target(output, kind, where)
@@ -126,9 +125,9 @@ def check_output(output: OutputSettings, settings: ServiceSettings) -> None:
 
 
 def _check_target(output: OutputSettings, kind: Kind, where: str) -> None:
-    if kind.file and (_TIME not in Path(output.to).name or output.to.endswith("/")):
+    if kind.file and (TIME not in Path(output.to).name or output.to.endswith("/")):
         raise UsageError(
-            f"{where}: the file's name in {output.to!r} has no {_TIME}. A service writes a new file whenever it "
+            f"{where}: the file's name in {output.to!r} has no {TIME}. A service writes a new file whenever it "
             f"starts, and never over an old one: give a name such as {kind.to}."
         )
     if output.kind == "send":
@@ -169,13 +168,3 @@ def outlets_of(settings: ServiceSettings) -> list[tuple[Outlet, frozenset[str], 
 def cameras_of(output: OutputSettings, settings: ServiceSettings) -> tuple[str, ...]:
     """Names of the cameras that an output serves."""
     return output.cameras or tuple(camera.name for camera in settings.cameras)
-
-
-def new_file(pattern: str) -> Path:
-    """A name that is not taken: of this second, and with a number if need be."""
-    path = Path(pattern.replace(_TIME, time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())))
-    number, free = 2, path
-    while free.exists():
-        free = path.with_name(f"{path.stem}-{number}{path.suffix}")
-        number += 1
-    return free
