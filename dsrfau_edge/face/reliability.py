@@ -28,6 +28,7 @@ HARDSHIPS = (
 #: Terms of the intensity that was read.
 READING = 3
 _LARGEST = 50.0  # of a logit
+_STEEPEST = 1e6  # of a factor
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class Reliability:
                 raise _bad(where, f"it is of another version than this one reads (schema {SCHEMA})")
             models = {au: _model(raw["aus"][au]) for au in aus}
             return cls(models, dict(raw.get("about") or {}))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise _bad(where, f"a part is missing or of the wrong kind ({error!r})") from error
 
 
@@ -112,7 +113,12 @@ def reading_terms(intensity: float) -> tuple[float, ...]:
 def _model(raw: Mapping[str, Any]) -> AuReliability:
     reading, hard = tuple(map(float, raw["reading"])), tuple(map(float, raw["hardships"]))
     values = (float(raw["intercept"]), *reading, *hard)
-    if len(reading) != READING or len(hard) != len(HARDSHIPS) or not all(map(math.isfinite, values)) or max(hard) > 0:
+    if (
+        len(reading) != READING
+        or len(hard) != len(HARDSHIPS)
+        or not all(abs(one) < _STEEPEST for one in values)
+        or max(hard) > 0
+    ):
         raise ValueError("factors that are not the model's")
     return AuReliability(values[0], reading, hard)
 

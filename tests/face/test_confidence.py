@@ -166,6 +166,29 @@ def test_what_cannot_be_used_says_so(change):
         Judge(SITES, FITTED.to_dict() | change)
 
 
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-(10**400), 10**400) | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=14) | st.dictionaries(st.sampled_from(["AU12", "intercept", "x"]), inner),
+    max_leaves=20,
+)
+
+
+@given(st.sampled_from(["schema", "aus", "hardships", "within", "about", "model", "intercept", "reading"]), ANYTHING)
+def test_whatever_is_stored_is_used_or_refused(part, value):
+    raw = FITTED.to_dict()
+    if part == "model":
+        raw["aus"]["AU12"] = value
+    elif part in ("intercept", "reading"):
+        raw["aus"]["AU12"][part] = value
+    else:
+        raw[part] = value
+    try:
+        found = Reliability.from_dict(raw, ALL_AUS)
+    except BundleError:
+        return
+    assert 0 <= found.aus["AU12"].confidence(2.0, (0.5,) * len(HARDSHIPS)) <= 1
+
+
 def test_a_predictor_says_whether_its_confidences_are_probabilities(tmp_path):
     import shutil
 
