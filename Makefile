@@ -64,13 +64,16 @@ bench: $(VENV)/.demo
 
 # ASSETS: a MakeHuman asset folder (CC0) with skins/, eyebrows/, eyelashes/, hair/; procedural looks without it.
 # ICT: an ICT-FaceKit checkout or what `dsrfau-synth pack-ict` made of it; one rig without it.
+LOOKS = --rig makehuman $(if $(ICT),--rig "ict=$(ICT)") $(if $(ASSETS),--assets "$(ASSETS)")
 student: $(VENV)/.full
-	$(BIN)/dsrfau-synth render --count 30720 --seed 0 -o runs/faces --rig makehuman $(if $(ICT),--rig "ict=$(ICT)") \
-		$(if $(ASSETS),--assets "$(ASSETS)")
+	$(BIN)/dsrfau-synth render --count 30720 --seed 0 -o runs/faces $(LOOKS)
 	$(BIN)/dsrfau-train all --data runs/faces -o runs/s --recipe dsrfau-s
 	$(BIN)/dsrfau-train student --data runs/faces -o runs/nano --recipe dsrfau-nano --teacher runs/s/teacher --init runs/s/student
 	$(BIN)/dsrfau-export runs/s/student --target onnx --int8 --dynamic-batch --gate-data runs/faces --max-drop 0.02 -o runs/dsrfau-s.dsrfau --overwrite
 	$(BIN)/dsrfau-export runs/nano/student --target onnx --int8 --dynamic-batch --gate-data runs/faces --max-drop 0.02 -o runs/dsrfau-nano.dsrfau --overwrite
+	$(BIN)/dsrfau-synth render --count 1536 --seed 802 -o runs/near $(LOOKS)
+	$(BIN)/dsrfau-synth render --count 2304 --seed 801 --wide-poses -o runs/turned $(LOOKS)
+	for name in s nano; do $(BIN)/dsrfau-train confidence runs/dsrfau-$$name.dsrfau --data runs/near --data runs/turned --split all || exit 1; done
 
 clean:
 	rm -rf $(VENV) .typecheck $(OUT) build dist *.egg-info
