@@ -19,7 +19,7 @@ from dsrfau_edge.stream import Source, open_source
 from .common import note
 from .frame_progress import FrameProgress
 from .kept_baseline import KeptBaseline
-from .predict_outputs import MOVING, make_outputs
+from .predict_outputs import MOVING, Opened
 from .stopping import Stopper
 
 if TYPE_CHECKING:
@@ -104,8 +104,8 @@ class Job:
                 f"{', '.join(predictor.aus)}."
             )
         self._narrowed = self._aus != predictor.aus
-        self._images = given.draw is not None or given.robots.images
-        self._following = given.following(keep_images=self._images)
+        self._images = given.keeps_images
+        self._following = given.following()
         self._baseline = KeptBaseline(given.save_baseline) if given.save_baseline else None
 
     def run(self, sources: Sequence[Source]) -> None:
@@ -119,7 +119,7 @@ class Job:
         with contextlib.ExitStack() as stack:
             outputs = Outputs(self._report.output_failed)
             stack.callback(outputs.close)
-            notes = make_outputs(outputs, self._given, self._predictor, self._aus, sources)
+            made = Opened(outputs, self._given, self._predictor, self._aus, sources)
             progress = FrameProgress(wanted=self._given.file is not None or not sys.stdout.isatty())
             stack.callback(progress.clear)
             if self._baseline is not None:
@@ -128,7 +128,7 @@ class Job:
             frames = 0
             for source in sources:
                 frames += self._source(source, outputs, progress, stopper)
-        for text in notes(frames):
+        for text in made.notes(frames):
             note(text)
 
     def _source(self, source: Source, outputs: Outputs, progress: FrameProgress, stopper: Stopper) -> int:

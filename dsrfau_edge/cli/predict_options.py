@@ -11,6 +11,7 @@ import click
 
 from dsrfau_edge.action_units import canonical_au
 from dsrfau_edge.errors import UsageError
+from dsrfau_edge.outputs.peer import Peer, viewer_address
 
 from .formats import FORMATS, form_of
 from .robot_options import ROBOT_OPTIONS, Robots
@@ -50,7 +51,11 @@ class Given:
     form: str | None
     as_json: bool
     output: Path | None
+    send: tuple[str, ...]
     draw: Path | None
+    plot: Path | None
+    rerun: str | None
+    no_image: bool
     robots: Robots
 
     @property
@@ -78,8 +83,19 @@ class Given:
             )
         if self.format == "parquet" and self.file is None:
             raise UsageError("--format parquet is no text for stdout. Give it a file: -o NAME.parquet.")
+        for address in self.send:
+            Peer.parse(address)
+        if self.rerun is not None and self.rerun != "spawn" and not self.rerun.endswith(".rrd"):
+            viewer_address(self.rerun)
         self._check_stream()
         self.robots.check()
+        if self.no_image and self.robots.images:
+            raise UsageError("--no-image keeps pixels out of every output; leave out --mcap-images and --face-images.")
+
+    @property
+    def keeps_images(self) -> bool:
+        """Whether an output needs the pictures."""
+        return not self.no_image and (self.draw is not None or self.rerun is not None or self.robots.images)
 
     def _check_stream(self) -> None:
         if not self.track:
@@ -106,7 +122,7 @@ class Given:
             raise UsageError("--aus names no action unit. Give some, such as --aus 6,12,25.")
         return list(dict.fromkeys(canonical_au(name) for name in names))
 
-    def following(self, *, keep_images: bool) -> StreamOptions:
+    def following(self) -> StreamOptions:
         """How streams are followed.
 
         Raises:
@@ -120,7 +136,7 @@ class Given:
             detect_every=self.detect_every or StreamOptions().detect_every,
             smoothing=None if self.smooth is False else OneEuro(),
             baseline=self._baseline(),
-            keep_images=keep_images,
+            keep_images=self.keeps_images,
         )
 
     def _baseline(self) -> Baseline | None:
@@ -183,7 +199,22 @@ _OPTIONS = (
     ),
     click.option("--json", "as_json", is_flag=True, help="Short for --format jsonl."),
     click.option("-o", "--output", type=_PATH, help="Write results to this file instead of stdout."),
+    click.option(
+        "--send",
+        multiple=True,
+        metavar="ADDRESS",
+        help="Send results as JSON lines to tcp://HOST:PORT, udp://HOST:PORT or unix:PATH; may be repeated.",
+    ),
     click.option("--draw", type=_PATH, metavar="OUT", help="Write annotated pictures or videos: a file, or a folder."),
+    click.option(
+        "--plot", type=_PATH, metavar="OUT", help="Plot AUs over time of each video: NAME.png, NAME.svg, or a folder."
+    ),
+    click.option(
+        "--rerun",
+        metavar="spawn|ADDRESS|FILE.rrd",
+        help="Show results in Rerun: in a viewer started here, one that runs at HOST:PORT, or later from a file.",
+    ),
+    click.option("--no-image", is_flag=True, help="Let no output carry pixels: draw on black, show Rerun no frames."),
     *ROBOT_OPTIONS,
 )
 

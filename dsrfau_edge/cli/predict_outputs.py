@@ -6,52 +6,94 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dsrfau_edge.outputs.base import Outputs
 from dsrfau_edge.outputs.columns import Columns
 
 from .formats import FileOutput
-from .overlay import Overlay
 
 if TYPE_CHECKING:
-    from dsrfau_edge.outputs.base import Outputs
     from dsrfau_edge.predictor import Predictor
     from dsrfau_edge.stream import Source
 
     from .predict_options import Given
 
 MOVING = ("video", "live")
+_SHOWN_LATE = 8  # frames that may wait for Rerun's viewer
+#: What is to be said about an output in the end, given the number of frames; "" for nothing.
+Note = Callable[[int], str]
 
 
-def make_outputs(
-    outputs: Outputs, given: Given, predictor: Predictor, aus: tuple[str, ...], sources: Sequence[Source]
-) -> Callable[[int], list[str]]:
-    """Open every output and add it.
+class Opened:
+    """The outputs of one run, and what is to be said about them."""
 
-    Returns:
-        What is to be said in the end, given the number of frames.
+    def __init__(
+        self, outputs: Outputs, given: Given, predictor: Predictor, aus: tuple[str, ...], sources: Sequence[Source]
+    ) -> None:
+        """Open every output and add it. Those added are open also when a later one cannot be.
 
-    Raises:
-        OSError: one cannot be opened; those added before are open.
-        UsageError: one does not suit the sources.
-    """
-    drawn = Overlay(given.draw, sources, aus, given.every) if given.draw else None
-    if drawn is not None:
+        Raises:
+            OSError, DsrfauError: one cannot be opened.
+            UsageError: one does not suit the sources.
+        """
+        self._outputs, self._given, self._sources, self._aus = outputs, given, sources, aus
+        self._notes: list[Note] = []
+        if given.draw is not None:
+            self._draw(given.draw)
+        if given.plot is not None:
+            self._plot(given.plot)
+        if given.rerun is not None:
+            self._rerun(given.rerun)
+        if given.robots.wanted:
+            outputs.add(given.robots.name, given.robots.open())
+        for address in given.send:
+            self._send(address)
+        moving = any(source.kind in MOVING for source in sources)
+        self._file(columns_of(given, predictor, aus, moving=moving))
+
+    def notes(self, frames: int) -> list[str]:
+        """What is to be said now that all are closed."""
+        return [said for note in self._notes if (said := note(frames))]
+
+    def _file(self, columns: Columns) -> None:
+        file, form = self._given.file, self._given.format
+        self._outputs.add(f"-o {file}" if file else "stdout", FileOutput(form, file, columns))
+        if file is not None:
+            self._notes.append(lambda n: f"Wrote {file}: {n} frame{'s' if n > 1 else ''} as {form}." if n else "")
+
+    def _draw(self, out: Path) -> None:
+        from .overlay import Overlay
+
+        drawn = Overlay(out, self._sources, self._aus, self._given.every)
         drawn.open()
-        outputs.add(f"--draw {given.draw}", drawn)
-    if given.robots.wanted:
-        outputs.add(given.robots.name, given.robots.open())
-    file = given.file
-    columns = columns_of(given, predictor, aus, moving=any(source.kind in MOVING for source in sources))
-    outputs.add(f"-o {file}" if file else "stdout", FileOutput(given.format, file, columns))
+        self._outputs.add(f"--draw {out}", drawn)
+        self._notes.append(lambda _: _written("Drew", drawn.written, out))
 
-    def notes(frames: int) -> list[str]:
-        said = []
-        if file is not None and frames:
-            said.append(f"Wrote {file}: {frames} frame{'s' if frames > 1 else ''} as {given.format}.")
-        if drawn is not None and drawn.written:
-            said.append(f"Drew {_several(drawn.written, given.draw)}.")
-        return said
+    def _plot(self, out: Path) -> None:
+        from .plots import Plots
 
-    return notes
+        plots = Plots(out, self._sources, self._aus)
+        self._outputs.add(f"--plot {out}", plots)
+        self._notes.append(lambda _: _written("Plotted", [path for path in plots.written if path.exists()], out))
+
+    def _rerun(self, target: str) -> None:
+        from dsrfau_edge.outputs.background import Background
+        from dsrfau_edge.outputs.rerun_view import RerunView
+
+        view = RerunView(target)
+        if target.endswith(".rrd"):
+            self._outputs.add(f"--rerun {target}", view)
+            self._notes.append(lambda n: f"Recorded {target}; show it with: rerun {target}" if n else "")
+            return
+        shown = Background(view, waiting=_SHOWN_LATE)
+        self._outputs.add(f"--rerun {target}", shown)
+        self._notes.append(lambda _: f"Rerun's viewer was too slow for {shown.dropped} frames." * bool(shown.dropped))
+
+    def _send(self, address: str) -> None:
+        from dsrfau_edge.outputs.sockets import Sender, told
+
+        sender = Sender(address)
+        self._outputs.add(f"--send {address}", sender)
+        self._notes.append(lambda _: told(sender))
 
 
 def columns_of(given: Given, predictor: Predictor, aus: tuple[str, ...], *, moving: bool) -> Columns:
@@ -68,5 +110,7 @@ def columns_of(given: Given, predictor: Predictor, aus: tuple[str, ...], *, movi
     )
 
 
-def _several(written: Sequence[Path], folder: Path | None) -> str:
-    return str(written[0]) if len(written) == 1 else f"{len(written)} files in {folder}"
+def _written(verb: str, written: Sequence[Path], out: Path) -> str:
+    if not written:
+        return ""
+    return f"{verb} {written[0] if len(written) == 1 else f'{len(written)} files in {out}'}."

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Background:
     """Never waits: results lie in a queue of bounded length, the oldest make room for the newest and are counted.
 
-    An error of the output comes up at the next `write`, or at `close`.
+    `begin` is not passed on: results carry their source. An error of the output comes up at the next `write`, or at
+    `close`.
     """
 
     def __init__(self, output: Output, *, waiting: int = 32, linger: float = 5.0) -> None:

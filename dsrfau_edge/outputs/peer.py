@@ -1,4 +1,4 @@
-"""Addresses that results can be sent to: `tcp://HOST:PORT`, `udp://HOST:PORT`, `unix:PATH`."""
+"""Addresses that results can go to: `tcp://HOST:PORT`, `udp://HOST:PORT`, `unix:PATH`; and those of Rerun's viewer."""
 
 from __future__ import annotations
 
@@ -78,3 +78,20 @@ class Peer:
             connected.close()
             raise
         return connected
+
+
+def viewer_address(target: str) -> str:
+    """Rerun's own form of an address.
+
+    Raises:
+        UsageError: it is none.
+    """
+    full = target if "://" in target else f"rerun+http://{target}/proxy"
+    try:
+        parts = urlsplit(full)
+        known = parts.scheme in ("rerun", "rerun+http", "rerun+https") and parts.hostname and parts.port
+    except ValueError:
+        known = None
+    if not known:
+        raise UsageError(f"--rerun {target!r} is no viewer. Give spawn, HOST:PORT (its default is 9876), or NAME.rrd.")
+    return full

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 import cv2
 import numpy as np
 
-from ..errors import DsrfauError, RuntimeUnavailable, UsageError
+from ..errors import DsrfauError, RuntimeUnavailable
 from .files import keep, part_of
+from .peer import viewer_address
 
 if TYPE_CHECKING:
     from ..results import FrameResult
@@ -127,23 +128,6 @@ class RerunView:
                     f"Rerun's viewer does not start ({error}). It needs a screen; without one give --rerun NAME.rrd, "
                     "and open that elsewhere."
                 ) from error
-
-
-def viewer_address(target: str) -> str:
-    """Rerun's own form of an address.
-
-    Raises:
-        UsageError: it is none.
-    """
-    full = target if "://" in target else f"rerun+http://{target}/proxy"
-    try:
-        parts = urlsplit(full)
-        known = parts.scheme in ("rerun", "rerun+http", "rerun+https") and parts.hostname and parts.port
-    except ValueError:
-        known = None
-    if not known:
-        raise UsageError(f"--rerun {target!r} is no viewer. Give spawn, HOST:PORT (its default is 9876), or NAME.rrd.")
-    return full
 
 
 @contextlib.contextmanager

@@ -19,7 +19,8 @@ import pytest
 from faces import make_face, make_result
 
 from dsrfau_edge.errors import DsrfauError, RuntimeUnavailable, UsageError
-from dsrfau_edge.outputs.rerun_view import RerunView, quiet_viewer, viewer_address
+from dsrfau_edge.outputs.peer import viewer_address
+from dsrfau_edge.outputs.rerun_view import RerunView, quiet_viewer
 from dsrfau_edge.signals.events import AuEvent
 
 rr = pytest.importorskip("rerun", reason="needs the extra viz")
