@@ -177,3 +177,10 @@ def test_a_failing_recording_does_not_stop_the_results(predict, video, tmp_path,
     assert called.code == 1
     assert "No space left" in called.err
     assert len(called.out.splitlines()) == 6
+
+
+@pytest.mark.parametrize("option", ["--mcap-images", "--face-images"])
+def test_no_image_means_no_recorded_pictures(predict, tmp_path, option):
+    called = predict(PORTRAIT, "--no-image", "--mcap", tmp_path / "a.mcap", option)
+    assert (called.code, "--no-image" in called.err) == (2, True), called.err
+    assert not list(tmp_path.iterdir())
