@@ -85,11 +85,12 @@ class _Given:
                     raise UsageError(what)
             return
         beside = {"config", "state", "http", "listen"}
-        defaults = {"baseline": "off", "smooth": True}
+        defaults: dict[str, Any] = {"baseline": "off", "smooth": True}
         for name in self.__slots__:
             value = getattr(self, name)
-            if name not in beside and value not in (None, False, (), defaults.get(name)):
-                option = "a SOURCE" if name == "sources" else f"--{name.replace('_', '-')}"
+            given = value != defaults[name] if name in defaults else value not in (None, False, ())
+            if given and name not in beside:
+                option = {"sources": "a SOURCE", "smooth": "--no-smooth"}.get(name, f"--{name.replace('_', '-')}")
                 raise UsageError(f"--config says everything, and {option} was given too. Write it into {self.config}.")
 
     def _simple(self) -> ServiceSettings:

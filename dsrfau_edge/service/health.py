@@ -35,6 +35,10 @@ def camera_well(stats: CameraStats) -> bool:
     return stats.state == "running" and stats.age is not None and stats.age <= STALE_AFTER
 
 
+def _trouble(stats: CameraStats) -> str:
+    return "gives no results" if stats.state == "running" else f"is {stats.state}"
+
+
 def output_well(stats: OutletStats) -> bool:
     """Whether an output takes results, or is about to."""
     return stats.state in ("opening", "ok", "closed")
@@ -43,7 +47,7 @@ def output_well(stats: OutletStats) -> bool:
 def health(snapshot: Snapshot) -> tuple[bool, dict[str, Any]]:
     """Whether all is well, and what `/healthz` says."""
     troubles = [
-        *(f"camera {name} is {stats.state}" for name, stats in snapshot.cameras.items() if not camera_well(stats)),
+        *(f"camera {name} {_trouble(stats)}" for name, stats in snapshot.cameras.items() if not camera_well(stats)),
         *(f"output {name} is {stats.state}" for name, stats in snapshot.outputs.items() if not output_well(stats)),
     ]
     return not troubles, {

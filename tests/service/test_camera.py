@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 from faces import make_face
@@ -12,7 +13,6 @@ from streams import FakePredictor, picture, until
 
 from dsrfau_edge.errors import RuntimeUnavailable
 from dsrfau_edge.live_options import LiveOptions
-from dsrfau_edge.results import FrameResult
 from dsrfau_edge.service.camera import Camera
 from dsrfau_edge.service.settings import CameraSettings
 
@@ -156,10 +156,7 @@ def test_faces_count_while_it_runs(made):
                 reset = inner.reset
 
                 def __call__(self, frame):
-                    found = inner(frame)
-                    return FrameResult(
-                        found.source, found.index, found.timestamp, found.size, (make_face(), make_face(1))
-                    )
+                    return replace(inner(frame), faces=(make_face(), make_face(1)))
 
             return WithFaces()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 
@@ -177,10 +178,8 @@ values = st.recursive(
 
 @given(values)
 def test_any_content_is_settings_or_an_error_of_ours(content):
-    try:
+    with contextlib.suppress(DsrfauError):
         settings_of(content, "file.toml")
-    except DsrfauError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize(
