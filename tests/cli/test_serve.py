@@ -197,7 +197,7 @@ def test_a_second_signal_ends_it_at_once(served, tmp_path, tiny_bundle, camera):
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not here")
 def test_the_unit_is_understood_by_systemd(tmp_path):
-    unit = ASSETS.parents[2] / "packaging/systemd/dsrfau-serve.service"
+    unit = ASSETS.parents[2] / "systemd/dsrfau-serve.service"
     if not unit.is_file():
         pytest.skip("no source tree with the unit")
     copy = tmp_path / "dsrfau-serve.service"
