@@ -28,6 +28,9 @@ def command(**values: Any) -> None:
     stream, a GStreamer pipeline. Faces of videos and live sources are tracked. Results go to stdout. A source or
     picture that cannot be read is reported on stderr and the others go on.
 
+    A folder of videos with -o FOLDER is an archive: each video gets a result file there (VIDEO.jsonl), finished ones
+    are skipped when the same command is given again, and a killed run loses at most the video in work.
+
     \b
     Exit codes: 0 ok · 1 failed, or an output did · 2 usage · 3 runtime or package missing or incompatible · 5 a source
     or the bundle is unreadable · 130 interrupted by Ctrl-C · 143 by SIGTERM. Interrupted outputs are whole.
@@ -48,6 +51,12 @@ def _run(given: Given) -> None:
 
     given.wanted_aus()
     report = Report(several=len(given.sources) > 1)
+    if given.is_archive:
+        from .archive import run_archive
+
+        run_archive(given, report)
+        report.end()
+        return
     sources = opened(given, report)
     with predictor(given, heatmaps=given.draw is not None) as loaded:
         Job(given, loaded, report).run(sources)

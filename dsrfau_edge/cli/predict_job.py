@@ -96,14 +96,14 @@ class Job:
             UsageError: it does not estimate an AU that is wanted.
         """
         self._given, self._predictor, self._report = given, predictor, report
-        self._aus = tuple(given.wanted_aus() or predictor.aus)
-        missing = [au for au in self._aus if au not in predictor.aus]
+        self.aus = tuple(given.wanted_aus() or predictor.aus)
+        missing = [au for au in self.aus if au not in predictor.aus]
         if missing:
             raise UsageError(
                 f"This bundle's network does not estimate {', '.join(missing)}. --aus can be of: "
                 f"{', '.join(predictor.aus)}."
             )
-        self._narrowed = self._aus != predictor.aus
+        self._narrowed = self.aus != predictor.aus
         self._images = given.keeps_images
         self._following = given.following()
         self._baseline = KeptBaseline(given.save_baseline) if given.save_baseline else None
@@ -119,7 +119,7 @@ class Job:
         with contextlib.ExitStack() as stack:
             outputs = Outputs(self._report.output_failed)
             stack.callback(outputs.close)
-            made = Opened(outputs, self._given, self._predictor, self._aus, sources)
+            made = Opened(outputs, self._given, self._predictor, self.aus, sources)
             progress = FrameProgress(wanted=self._given.file is not None or not sys.stdout.isatty())
             stack.callback(progress.clear)
             if self._baseline is not None:
@@ -137,14 +137,22 @@ class Job:
         progress.begin(source.name, lambda: source.count and -(-source.count // every))
         try:
             outputs.begin(source)
-            for result in self._results(source, stopper):
-                outputs.write(self._chosen(result))
+            for result in self.results(source, stopper):
+                outputs.write(result)
                 count += 1
                 progress.step()
                 stopper.check()
         except InputError as error:
             self._report.failed(error)
         return count
+
+    def results(self, source: Source, stopper: Stopper) -> Iterator[FrameResult]:
+        """What a source gives, of the AUs that are wanted.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return map(self._chosen, self._results(source, stopper))
 
     def _results(self, source: Source, stopper: Stopper) -> Iterator[FrameResult]:
         if source.kind == "live":
@@ -187,6 +195,6 @@ class Job:
             return result
         return replace(
             result,
-            faces=tuple(face.only(self._aus) for face in result.faces),
-            events=tuple(event for event in result.events if event.au in self._aus),
+            faces=tuple(face.only(self.aus) for face in result.faces),
+            events=tuple(event for event in result.events if event.au in self.aus),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,10 @@ class Given:
     plot: Path | None
     rerun: str | None
     no_image: bool
+    recursive: bool
+    redo: bool
+    engine: str
+    ray_address: str | None
     robots: Robots
 
     @property
@@ -68,6 +73,20 @@ class Given:
         """The form of the results."""
         return self.form or ("jsonl" if self.as_json else form_of(self.file))
 
+    @property
+    def archive_format(self) -> str:
+        """The form of the results of an archive of videos."""
+        return self.form or "jsonl"
+
+    @property
+    def is_archive(self) -> bool:
+        """Whether this is about many videos with a result file each."""
+        if self.recursive or self.engine == "ray" or self.redo or self.ray_address is not None:
+            return True
+        if self.file is None or self.file.is_file() or (self.file.suffix and not self.file.is_dir()):
+            return False
+        return any(_holds_videos(source, alone=self.file.is_dir()) for source in self.sources)
+
     def check(self) -> None:
         """Refuse what does not go together.
 
@@ -76,12 +95,12 @@ class Given:
         """
         if self.as_json and self.form not in (None, "jsonl"):
             raise UsageError(f"--json is short for --format jsonl, and --format {self.form} was given too. Give one.")
-        if self.format == "openface-csv" and len(self.sources) > 1:
+        if self.format == "openface-csv" and len(self.sources) > 1 and not self.is_archive:
             raise UsageError(
                 "OpenFace's columns have none for the source, so --format openface-csv takes one source (a folder is "
                 "one). Run the command once a source, or use --format csv."
             )
-        if self.format == "parquet" and self.file is None:
+        if self.format == "parquet" and self.file is None and not self.is_archive:
             raise UsageError("--format parquet is no text for stdout. Give it a file: -o NAME.parquet.")
         for address in self.send:
             Peer.parse(address)
@@ -145,6 +164,18 @@ class Given:
         if self.baseline == "off":
             return None
         return Baseline() if self.baseline == "online" else Baseline.from_file(self.baseline)
+
+
+def _holds_videos(source: str, *, alone: bool) -> bool:
+    """Whether a source is a folder with videos, or a video `alone`."""
+    from dsrfau_edge.stream import VIDEO_SUFFIXES
+
+    folder = Path(source)
+    if not folder.is_dir():
+        return alone and folder.suffix.lower() in VIDEO_SUFFIXES
+    with contextlib.suppress(OSError):
+        return any(path.suffix.lower() in VIDEO_SUFFIXES for path in folder.iterdir())
+    return False
 
 
 _OPTIONS = (
@@ -215,6 +246,16 @@ _OPTIONS = (
         help="Show results in Rerun: in a viewer started here, one that runs at HOST:PORT, or later from a file.",
     ),
     click.option("--no-image", is_flag=True, help="Let no output carry pixels: draw on black, show Rerun no frames."),
+    click.option("--recursive", is_flag=True, help="Also take the videos of a folder's subfolders; needs -o FOLDER."),
+    click.option("--redo", is_flag=True, help="Make an archive's results again, also those that are finished."),
+    click.option(
+        "--engine",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Where an archive's videos are predicted.",
+    ),
+    click.option("--ray-address", metavar="HOST:PORT", help="A Ray cluster; else --engine ray uses this machine."),
     *ROBOT_OPTIONS,
 )
 

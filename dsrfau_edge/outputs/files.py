@@ -59,11 +59,8 @@ class LineFile:
         if self._direct:
             self._stream.close()
             return
-        try:
-            os.fsync(self._stream.fileno())
-        finally:
-            self._stream.close()
-            keep(self._part, self._path)
+        self._stream.close()
+        keep(self._part, self._path)
 
 
 @contextlib.contextmanager
@@ -91,6 +88,8 @@ def keep(part: Path, path: Path) -> None:
     """Let a part take its name, unless it is empty."""
     try:
         if part.stat().st_size:
+            with part.open("rb") as stream:
+                os.fsync(stream.fileno())
             umask = os.umask(0)
             os.umask(umask)
             part.chmod(_MODE & ~umask)  # a temporary file is its owner's alone
