@@ -23,7 +23,9 @@ State = Literal["opening", "ok", "blocked", "retrying", "failed", "closed"]
 #: A single write that lasts longer counts as blocked.
 BLOCKED_AFTER = 5.0
 _INTERRUPTION = 1.0
-_RETRY = LiveOptions(backoff=1.0, longest_backoff=30.0)
+#: Seconds without a failure after which an output counts as mended; until then it is not told again that it fails.
+STEADY_AFTER = 10.0
+_RETRY = LiveOptions(backoff=1.0, longest_backoff=10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ class Outlet:
         self._written = self._dropped = self._errors = 0
         self._last_error: str | None = None
         self._output: Output | None = None
-        self._retry_at = self._until = 0.0
+        self._retry_at = self._until = self._opened_at = 0.0
         self._since: float | None = None  # since when a call into the output has been running
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name=f"output {name}", daemon=True)
@@ -172,6 +174,7 @@ class Outlet:
             self._since = None
         if self._output is None:
             return False
+        self._opened_at = self._clock()
         self._set_state("ok")
         return True
 
@@ -187,9 +190,9 @@ class Outlet:
             return
         finally:
             self._since = None
-        if self._backoff.failures:
-            _log.info("Output %s works again.", self.name)
-        self._backoff.reset()
+        if self._backoff.failures and self._clock() - self._opened_at >= STEADY_AFTER:
+            _log.warning("Output %s works again.", self.name)
+            self._backoff.reset()
         with self._condition:
             self._written += 1
 

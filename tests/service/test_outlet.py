@@ -10,7 +10,7 @@ from streams import until
 
 from dsrfau_edge.errors import DsrfauError, RuntimeUnavailable, UsageError
 from dsrfau_edge.live_options import LiveOptions
-from dsrfau_edge.service.outlet import BLOCKED_AFTER, Outlet
+from dsrfau_edge.service.outlet import BLOCKED_AFTER, STEADY_AFTER, Outlet
 
 QUICK = LiveOptions(backoff=0.001, longest_backoff=0.002)
 
@@ -161,6 +161,29 @@ def test_an_error_of_any_kind_stays_with_its_output():
     offered(outlet, [1])
     assert until(lambda: keeper.taken == [1])
     assert ended(outlet).last_error == "ZeroDivisionError"
+
+
+def test_an_output_that_works_for_a_moment_at_a_time_is_told_once(caplog):
+    now, keeper = [0.0], Keeper(*[None, OSError("refused")] * 5)
+    outlet = Outlet("a", lambda: keeper, retry=QUICK, clock=lambda: now[0])
+    outlet.start()
+
+    def one(number):
+        now[0] += 1
+        before = outlet.stats
+        offered(outlet, [number])
+        with outlet._condition:
+            outlet._condition.notify_all()
+        return until(lambda: outlet.stats.written + outlet.stats.errors > before.written + before.errors)
+
+    assert all(one(number) for number in range(10))
+    assert outlet.stats.errors == 5
+    assert len(caplog.records) == 1
+    assert one(10)
+    now[0] += STEADY_AFTER
+    assert one(11)
+    assert [record.getMessage() for record in caplog.records][1:] == ["Output a works again."]
+    ended(outlet)
 
 
 def test_a_close_that_fails_is_told():
