@@ -120,12 +120,13 @@ def test_no_image_leaves_rerun_without_frames(predict, video, tmp_path):
     assert sizes[1] == 0
 
 
-def test_no_image_gives_no_result_a_picture(predict, video, monkeypatch):
+def test_no_image_gives_no_result_a_picture(predict, video, tmp_path, monkeypatch):
+    pytest.importorskip("rerun")
     from dsrfau_edge.outputs.base import Outputs
 
     seen = []
     monkeypatch.setattr(Outputs, "write", lambda self, result: seen.append(result))
-    predict(video, PORTRAIT, "--no-image", "--rerun", "x.rrd")
+    predict(video, PORTRAIT, "--no-image", "--rerun", tmp_path / "x.rrd")
     assert len(seen) == 7
     assert all(result.image is None for result in seen)
 
