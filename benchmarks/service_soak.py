@@ -304,19 +304,15 @@ def _run(
 
 
 def _flatness(watched: Watched) -> dict[str, Any]:
-    """Memory and descriptors over time: after a tenth as warm-up, the first and the last fifth of what remains."""
-    memory = watched.memory[len(watched.memory) // 10 :]
-    fifth = max(len(memory) // 5, 1)
+    """Memory, as the median of each tenth of the time, and descriptors."""
+    tenth = max(len(watched.memory) // 10, 1)
+    memory = [statistics.median(watched.memory[at : at + tenth]) for at in range(0, len(watched.memory), tenth)]
     return {
         "answers": watched.answers,
         "unanswered": watched.unanswered,
         "all_well": watched.well,
         "slowest_answer_s": round(watched.slowest_answer, 3),
-        "memory_mb": {
-            "after_warm_up": round(statistics.median(memory[:fifth]), 1),
-            "at_the_end": round(statistics.median(memory[-fifth:]), 1),
-            "highest": round(max(memory), 1),
-        },
+        "memory_mb": [round(value, 1) for value in memory[:10]],
         "descriptors": {"lowest": min(watched.descriptors), "highest": max(watched.descriptors),
                         "last": watched.descriptors[-1]},
     }  # fmt: skip

@@ -53,8 +53,8 @@ def test_a_metric_is_found_by_its_name(module):
     assert module.sample(page, "dsrfau_nothing") == 0.0
 
 
-def test_memory_is_compared_after_the_warm_up(module):
-    watched = module.Watched(memory=[500.0, *[100.0] * 4, *[101.0] * 5], descriptors=[9, 12, 10])
+def test_memory_is_told_in_ten_steps(module):
+    watched = module.Watched(memory=[500.0, *map(float, range(24))], descriptors=[9, 12, 10])
     found = module._flatness(watched)
-    assert found["memory_mb"] == {"after_warm_up": 100.0, "at_the_end": 101.0, "highest": 101.0}
+    assert found["memory_mb"] == [250.0, 1.5, 3.5, 5.5, 7.5, 9.5, 11.5, 13.5, 15.5, 17.5]
     assert found["descriptors"] == {"lowest": 9, "highest": 12, "last": 10}
