@@ -242,8 +242,11 @@ _OPTIONS = (
     ),
     click.option(
         "--rerun",
-        metavar="spawn|ADDRESS|FILE.rrd",
-        help="Show results in Rerun: in a viewer started here, one that runs at HOST:PORT, or later from a file.",
+        is_flag=False,
+        flag_value="spawn",
+        metavar="[spawn|ADDRESS|FILE.rrd]",
+        help="Show results in Rerun: in a viewer started here (spawn, or nothing after it), one that runs at HOST:PORT, "
+        "or later from a file.",
     ),
     click.option("--no-image", is_flag=True, help="Let no output carry pixels: draw on black, show Rerun no frames."),
     click.option("--recursive", is_flag=True, help="Also take the videos of a folder's subfolders; needs -o FOLDER."),

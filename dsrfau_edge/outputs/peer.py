@@ -93,5 +93,8 @@ def viewer_address(target: str) -> str:
     except ValueError:
         known = None
     if not known:
-        raise UsageError(f"--rerun {target!r} is no viewer. Give spawn, HOST:PORT (its default is 9876), or NAME.rrd.")
+        raise UsageError(
+            f"--rerun {target!r} is no viewer. Give spawn, HOST:PORT (its default is 9876), or NAME.rrd; "
+            "and sources before --rerun."
+        )
     return full

@@ -86,6 +86,28 @@ def test_the_ending_says_the_form(predict, video, tmp_path, name, begins):
     assert (tmp_path / name).read_bytes().startswith(b"source,")
 
 
+def test_rerun_alone_starts_a_viewer(predict, video, monkeypatch):
+    pytest.importorskip("rerun")
+    started = []
+    monkeypatch.setattr("rerun.RecordingStream.spawn", lambda self, **named: started.append(os.environ.get("CI")))
+    monkeypatch.delenv("CI", raising=False)
+    assert predict(video, "--rerun", "--json").code == 0
+    assert started == ["1"], "told to send no usage data"
+    assert "CI" not in os.environ
+
+
+def test_a_viewer_that_does_not_start(predict, video, monkeypatch):
+    rerun = pytest.importorskip("rerun")
+
+    def fails(self, **named):
+        raise RuntimeError("no screen")
+
+    monkeypatch.setattr(rerun.RecordingStream, "spawn", fails)
+    called = predict(video, "--rerun", "spawn")
+    assert called.code == 1
+    assert "--rerun NAME.rrd" in called.err
+
+
 def test_a_peer_that_is_not_there_changes_nothing_else(predict, video, tmp_path):
     called = predict(video, "--json", "--send", f"unix:{tmp_path / 'nobody'}", "--send", "udp://127.0.0.1:9")
     assert called.code == 0
@@ -215,6 +237,7 @@ WRONG = {
     "plot as a JPEG": (2, ["--plot", "x.jpg"], ".svg"),
     "plot into a folder that is not there": (1, ["--plot", "no/x.png"], "No such file"),
     "one plot of two": (2, ["{video}", "--plot", "x.png"], "folder"),
+    "rerun before the source": (2, ["--rerun", "{video}"], "sources before --rerun"),
     "rerun in a viewer without a port": (2, ["--rerun", "viewer"], "NAME.rrd"),
     "rerun at nobody's": (1, ["--rerun", "127.0.0.1:1"], "No Rerun viewer answers"),
     "rerun into a folder that is not there": (1, ["--rerun", "no/x.rrd"], "No such file"),
