@@ -245,7 +245,7 @@ _OPTIONS = (
         is_flag=False,
         flag_value="spawn",
         metavar="[spawn|ADDRESS|FILE.rrd]",
-        help="Show results in Rerun: in a viewer started here (spawn, or nothing after it), one that runs at HOST:PORT, "
+        help="Show results in Rerun: in a viewer started here (spawn, or nothing), one that runs at HOST:PORT, "
         "or later from a file.",
     ),
     click.option("--no-image", is_flag=True, help="Let no output carry pixels: draw on black, show Rerun no frames."),
