@@ -48,7 +48,7 @@ class Remembered:
         """As in the state file."""
         return {
             "box": [round(value, 4) for value in self.box],
-            "seen": round(self.seen, 1),
+            "seen": self.seen,
             "seconds": round(self.seconds, 1),
             "levels": {site: round(value, 6) for site, value in self.levels.items()},
         }

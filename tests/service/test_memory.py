@@ -19,7 +19,7 @@ NAMES = tuple(site.name for site in SITES)
 REST = [0.5, 0.25, 1.0, 0.75, 2.0]
 BOX = (20.0, 30.0, 120.0, 140.0)  # of faces.make_face, in 200 x 160 pixels
 PLACE = (0.1, 30 / 160, 0.6, 140 / 160)
-KNOWN = Remembered(PLACE, 1000.0, 30.0, dict(zip(NAMES, REST, strict=True)))
+KNOWN = Remembered(PLACE, 1000.06, 30.0, dict(zip(NAMES, REST, strict=True)))
 boxes = st.tuples(*[st.floats(0, 1, width=32)] * 4)
 
 
@@ -81,7 +81,7 @@ def test_a_level_of_other_sites_is_refused_and_changes_nothing():
     [
         (BOX, 1000.0 + WITHIN, True),
         ((30.0, 40.0, 130.0, 150.0), 1001.0, True),
-        (BOX, 1000.1 + WITHIN, False),  # too late
+        (BOX, 1000.2 + WITHIN, False),  # too late
         (BOX, 999.0, False),  # a clock that was set back
         ((100.0, 30.0, 200.0, 140.0), 1001.0, False),  # elsewhere
         ((20.0, 30.0, 60.0, 70.0), 1001.0, False),  # further away
@@ -136,6 +136,7 @@ def test_the_file_gives_back_what_was_stored(tmp_path):
     assert read["rear"] == ()
     assert read["front"][0].levels == KNOWN.levels
     assert read["front"][0].box == pytest.approx(PLACE, abs=1e-4)
+    assert read["front"][0].seen == KNOWN.seen  # not rounded into the future, where it would not count
     assert [path.name for path in (tmp_path / "state").iterdir()] == [NAME]
 
 
