@@ -111,7 +111,7 @@ class Plot:
         for kind, (marker, colour) in _MARKS.items():
             found = [event for event in self._events if (event.face, event.au, event.kind) == (number, au, kind)]
             x, y = [event.timestamp for event in found], [event.intensity for event in found]
-            axis.plot(x, y, marker, color=colour, markersize=4, linestyle="none")
+            axis.plot(x, y, marker, color=colour, markersize=4, linestyle="none", clip_on=False)
         axis.tick_params(labelsize=7)
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
