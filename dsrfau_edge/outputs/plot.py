@@ -80,14 +80,16 @@ class Plot:
         faces = sorted(ordered[:_COLUMNS])
         more = len(self._series) - len(faces) + self._more_faces
         columns, rows = max(len(faces), 1), len(self._aus)
-        figure = figure_type(figsize=(2.5 + 5.5 * columns, 1.4 + 0.62 * rows), layout="constrained")
+        width, height = 1.0 + 5.5 * columns, 1.3 + 0.55 * rows  # inches, of which the edges take fixed parts
+        figure = figure_type(figsize=(width, height))
+        figure.subplots_adjust(0.7 / width, 0.5 / height, 1 - 0.2 / width, 1 - 0.7 / height, 0.08, 0.3)
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         title = Path(self._source).name or self._source
         if more:
             title += f" · {more} more face{'s' if more > 1 else ''} seen for shorter"
         if self._more_events:
             title += f" · {self._more_events} later events not marked"
-        figure.suptitle(title if faces else f"{title} · no face", fontsize=11)
+        figure.suptitle(title if faces else f"{title} · no face", fontsize=11, y=1 - 0.12 / height, va="top")
         for column, number in enumerate(faces):
             axes[0, column].set_title(f"face {number}", fontsize=10)
             for row, au in enumerate(self._aus):
@@ -112,7 +114,7 @@ class Plot:
             found = [event for event in self._events if (event.face, event.au, event.kind) == (number, au, kind)]
             x, y = [event.timestamp for event in found], [event.intensity for event in found]
             axis.plot(x, y, marker, color=colour, markersize=4, linestyle="none", clip_on=False)
-        axis.tick_params(labelsize=7)
+        axis.tick_params(labelsize=7, bottom=axis.get_subplotspec().is_last_row())
         for side in ("top", "right"):
             axis.spines[side].set_visible(False)
 

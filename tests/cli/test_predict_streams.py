@@ -5,6 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
+import signal
+import subprocess
+import sys
+import threading
+import time
 
 import cv2
 import numpy as np
@@ -171,3 +176,42 @@ def test_progress_is_for_terminals(monkeypatch, capsys):
 def test_an_empty_picture_list_says_so(predict, tmp_path):
     np.save(tmp_path / "x.npy", np.zeros(3))
     assert predict(tmp_path, "--json").code == 5
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_live_source(tiny_bundle, tmp_path, number, code):
+    """Also one that waits for a camera that gives nothing any more."""
+    picture = cv2.imencode(".jpg", cv2.resize(read_image(PORTRAIT), (256, 256)))[1].tobytes()
+    hold = threading.Event()
+
+    def parts():
+        yield from [picture] * 20
+        hold.wait(60)
+
+    with MjpegServer(parts) as server:
+        program = [sys.executable, "-c", "from dsrfau_edge.cli.main import predict_main as m; m()"]
+        arguments = [server.url, "--bundle", tiny_bundle, "--runtime", "onnxruntime", "--json"]
+        outputs = ["--plot", tmp_path / "p.png"]
+        process = subprocess.Popen([*program, *arguments, *outputs], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        found = [process.stdout.readline()]
+        time.sleep(1.0)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        hold.set()
+    found += out.splitlines()
+    assert process.returncode == code, err
+    assert all(json.loads(line)["latency_ms"] >= 0 for line in found)
+    assert (tmp_path / "p.png").exists()
+
+
+def test_a_reader_that_has_had_enough(tiny_bundle, video):
+    program = [sys.executable, "-c", "from dsrfau_edge.cli.main import predict_main as m; m()"]
+    arguments = [video, video, video, "--bundle", tiny_bundle, "--runtime", "onnxruntime", "--json"]
+    process = subprocess.Popen([*program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.readline()
+    process.stdout.close()
+    err = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=60) == 1
+    assert b"Traceback" not in err
+    assert b"defect" not in err

@@ -69,6 +69,7 @@ def test_a_png(tmp_path):
     plot(tmp_path / "one.png", faces=1)
     plot(tmp_path / "two.png")
     one, two = (cv2.imread(str(tmp_path / name)) for name in ("one.png", "two.png"))
+    assert one[:, -8:].min() == 255, "nothing stands over the edge"
     assert two.shape[1] > one.shape[1], "a column a face"
     assert two.std() > 5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.png", "two.png"]
