@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -17,7 +16,6 @@ import click
 
 from dsrfau_edge.errors import RuntimeUnavailable
 
-_PROGRESS_SECONDS = 0.5
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
@@ -112,23 +110,11 @@ def _store(stream: TextIO) -> None:
 
 
 class Progress:
-    """A line on stderr that counts; silent where stderr is no terminal, or where it would run into the data."""
+    """A line on stderr that says what is being done; silent where stderr is no terminal."""
 
-    def __init__(self, *, wanted: bool, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, wanted: bool = True) -> None:
         terminal = sys.stderr.isatty() and logging.getLogger("dsrfau_edge").isEnabledFor(logging.WARNING)
         self._shown = wanted and terminal
-        self._clock = clock
-        self._start = self._last = clock()
-        self._count = 0
-
-    def step(self, what: str) -> None:
-        """Count one more."""
-        self._count += 1
-        now = self._clock()
-        if self._shown and now - self._last >= _PROGRESS_SECONDS:
-            self._last = now
-            rate = self._count / max(now - self._start, 1e-9)
-            click.echo(f"\r\x1b[K{self._count} frames, {rate:.1f} a second · {what}", nl=False, err=True)
 
     def share(self, what: str, done: float) -> None:
         """Show what is being done, and which share of it (0..1) is, where that is known."""

@@ -17,7 +17,8 @@ from typing import Any
 
 import cv2
 
-from dsrfau_edge.errors import DataError, DsrfauError, RuntimeUnavailable
+from dsrfau_edge.errors import DataError, DsrfauError
+from dsrfau_edge.ray_cluster import cluster
 from dsrfau_edge.shards import PackedShard, Sample, pack_shard
 
 from ..crew import messages
@@ -25,7 +26,6 @@ from .faces import FaceFactory
 from .plan import Plan, fingerprint, made_with
 
 _RETRIES = 3
-_RAY_MEMORY = 512 << 20  # bytes of the local cluster's object store
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,36 +107,32 @@ def _render(plan: Plan, number: int, tell: Callable[[object], None]) -> None:
 def _ray(
     plan: Plan, numbers: Sequence[int], on_faces: Callable[[int], None], workers: int | None, address: str | None
 ) -> Iterator[Rendered]:
-    ray = _import_ray()
-    mine = not ray.is_initialized()
-    if mine:
-        _connect(ray, workers, address)
     in_flight: set[Any] = set()
-    try:
-        task = ray.remote(num_cpus=1, max_retries=_RETRIES, max_calls=0)(_on_a_machine)
-        slots = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        waiting, wanted = deque(numbers), fingerprint(plan)
-        while waiting or in_flight:
-            while waiting and len(in_flight) < slots:  # never more, that this process's memory stays as it is
-                in_flight.add(task.remote(plan, waiting.popleft(), wanted))
-            ready = ray.wait(list(in_flight), num_returns=1)[0][0]
-            result = ray.get(ready)
-            in_flight.remove(ready)
-            if isinstance(result, DsrfauError):
-                raise result
-            on_faces(result.shard.entry.count)
-            yield result
-    except ray.exceptions.RayError as error:
-        raise DsrfauError(
-            f"Ray could not render a shard: {str(error).strip().splitlines()[-1]}. See that every machine has this "
-            "version of dsrfau-edge and memory to spare; the same command continues with the shards that are missing."
-        ) from error
-    finally:
-        for reference in in_flight:
-            with contextlib.suppress(Exception):  # of a cluster that is gone
-                ray.cancel(reference, force=True)
-        if mine:
-            ray.shutdown()
+    with cluster(address, workers) as ray:
+        try:
+            task = ray.remote(num_cpus=1, max_retries=_RETRIES, max_calls=0)(_on_a_machine)
+            slots = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+            waiting, wanted = deque(numbers), fingerprint(plan)
+            while waiting or in_flight:
+                while waiting and len(in_flight) < slots:  # never more, that this process's memory stays as it is
+                    in_flight.add(task.remote(plan, waiting.popleft(), wanted))
+                ready = ray.wait(list(in_flight), num_returns=1)[0][0]
+                result = ray.get(ready)
+                in_flight.remove(ready)
+                if isinstance(result, DsrfauError):
+                    raise result
+                on_faces(result.shard.entry.count)
+                yield result
+        except ray.exceptions.RayError as error:
+            raise DsrfauError(
+                f"Ray could not render a shard: {str(error).strip().splitlines()[-1]}. See that every machine has this "
+                "version of dsrfau-edge and memory to spare; the same command continues with the shards that are "
+                "missing."
+            ) from error
+        finally:
+            for reference in in_flight:
+                with contextlib.suppress(Exception):  # of a cluster that is gone
+                    ray.cancel(reference, force=True)
 
 
 def _on_a_machine(plan: Plan, number: int, wanted: Mapping[str, object]) -> Rendered | DsrfauError:
@@ -157,39 +153,3 @@ def _on_a_machine(plan: Plan, number: int, wanted: Mapping[str, object]) -> Rend
 @lru_cache(maxsize=1)
 def _fingerprint_here(plan: Plan) -> dict[str, object]:
     return fingerprint(plan)
-
-
-def _import_ray() -> Any:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anybody
-    try:
-        import ray
-    except ImportError as error:
-        raise RuntimeUnavailable(
-            'The engine `ray` needs Ray, which is not installed. Install it: `pip install "dsrfau-edge[synth,ray]"`.'
-        ) from error
-    return ray
-
-
-def _connect(ray: Any, workers: int | None, address: str | None) -> None:
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
-    if address is None:
-        cores = workers or os.cpu_count() or 1
-        ray.init(
-            address="local",
-            num_cpus=cores,
-            object_store_memory=_RAY_MEMORY,
-            include_dashboard=False,
-            _node_ip_address="127.0.0.1",
-            **quiet,
-        )
-        return
-    try:
-        host, _, port = address.rpartition("://")[2].rpartition(":")
-        if port.isdigit():  # Ray itself tries for minutes, and ends the process
-            socket.create_connection((host, int(port)), timeout=5).close()
-        ray.init(address=address, **quiet)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise RuntimeUnavailable(
-            f"No Ray cluster answers at {address} ({error}). Start one with `ray start --head`, or leave out "
-            "--ray-address to use this machine."
-        ) from error
