@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import socket
+import threading
 from pathlib import Path
 
 import pytest
 from calling import call
+from faces import make_face, make_result
 
 from dsrfau_edge.cli.formats import FORMATS
 from dsrfau_edge.cli.predict import command
 from dsrfau_edge.face.network import ASSETS
+from dsrfau_edge.outputs.sockets import Sender
 
 TEXT = (Path(__file__).resolve().parents[2] / "docs" / "predict.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines()]
@@ -62,3 +66,27 @@ def test_every_option_in_the_text_exists_and_every_form_is_there():
     assert set(SHOWN) <= known
     for form in FORMATS:
         assert form in TEXT
+
+
+def test_the_reader_reads(monkeypatch):
+    (block,) = (block for block in re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL) if "create_server" in block)
+    bound = threading.Event()
+    create, ports = socket.create_server, []
+
+    def anywhere(address):
+        server = create((address[0], 0))
+        ports.append(server.getsockname()[1])
+        bound.set()
+        return server
+
+    monkeypatch.setattr(socket, "create_server", anywhere)
+    shown = []
+    code = compile(block, "predict.md", "exec")
+    thread = threading.Thread(target=exec, args=(code, {"print": shown.append}), daemon=True)
+    thread.start()
+    assert bound.wait(10)
+    sender = Sender(f"tcp://127.0.0.1:{ports[0]}")
+    sender.write(make_result(make_face(), timestamp=0.0))
+    sender.close()
+    thread.join(10)
+    assert shown == [[2.5]]
