@@ -36,8 +36,8 @@ class Parquet:
         self._arrow, parquet = _import_arrow()
         self._columns, self._group = columns, group
         self._schema = self._arrow.schema(list(self._fields()), metadata=_metadata(columns))
-        self._rows: list[dict[str, Any]] = []
-        self._count = 0
+        self._waiting: dict[str, list[Any]] = {name: [] for name in self._schema.names}
+        self._rows = self._count = 0
         self._path, self._part = path, part_of(path)
         self._writer = parquet.ParquetWriter(self._part, self._schema, compression="zstd")
 
@@ -50,8 +50,11 @@ class Parquet:
             "width": result.size[0],
             "height": result.size[1],
         }
-        self._rows += [{**start, **self._cells(face)} for face in result.faces] or [start]
-        if len(self._rows) >= self._group:
+        for row in [{**start, **self._cells(face)} for face in result.faces] or [start]:
+            self._rows += 1
+            for name, values in self._waiting.items():
+                values.append(row.get(name))
+        if self._rows >= self._group:
             self._flush()
 
     def close(self) -> None:
@@ -69,9 +72,11 @@ class Parquet:
                 self._part.unlink(missing_ok=True)
 
     def _flush(self) -> None:
-        rows, self._rows = self._rows, []
-        self._writer.write_table(self._arrow.Table.from_pylist(rows, schema=self._schema), row_group_size=len(rows))
-        self._count += len(rows)
+        table = self._arrow.Table.from_pydict(self._waiting, schema=self._schema)
+        self._waiting = {name: [] for name in self._waiting}
+        rows, self._rows = self._rows, 0
+        self._writer.write_table(table, row_group_size=rows)
+        self._count += rows
 
     def _fields(self) -> Iterator[Any]:
         arrow = self._arrow
