@@ -204,6 +204,8 @@ class Camera:
             try:
                 self._session()
             except (RuntimeUnavailable, UsageError) as error:  # which time does not heal
+                if self._stopping.is_set():  # such as that a stream was stopped before it had begun
+                    break
                 self._end("failed", error)
                 return
             except DsrfauError as error:

@@ -12,6 +12,7 @@ from faces import make_face
 from streams import FakePredictor, picture, until
 
 from dsrfau_edge.errors import RuntimeUnavailable
+from dsrfau_edge.live import LiveStream
 from dsrfau_edge.live_options import LiveOptions
 from dsrfau_edge.service.camera import Camera
 from dsrfau_edge.service.settings import CameraSettings
@@ -173,6 +174,21 @@ def test_a_source_with_an_end_ends(made):
     camera.stop()
     assert camera.join(20.0)
     assert camera.over
+
+
+def test_a_stream_that_is_stopped_before_it_begins_has_not_failed(made, monkeypatch):
+    begin, cameras, made_one = LiveStream.__enter__, [], threading.Event()
+
+    def stopped_first(stream):
+        assert made_one.wait(20)
+        cameras[0].stop()
+        return begin(stream)
+
+    monkeypatch.setattr(LiveStream, "__enter__", stopped_first)
+    cameras.append(made()[0])
+    made_one.set()
+    assert cameras[0].join(20.0)
+    assert (cameras[0].stats.state, cameras[0].stats.last_error) == ("ended", None)
 
 
 def test_stopping_before_the_source_is_there_takes_no_time(made):

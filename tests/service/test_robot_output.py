@@ -62,6 +62,23 @@ def test_namespaces_are_ros_names(name, expected):
     assert namespace(name) == expected
 
 
+def test_dds_is_joined_and_left(tmp_path):
+    pytest.importorskip("cyclonedds", reason="of the dds extra")
+    settings = OutputSettings(name="dds", kind="dds", to="", domain=91, interface="localhost")
+    output = KINDS["dds"].open(settings, ("front", "rear"))
+    for name in ("front", "rear"):
+        output.write(make_result(make_face(), timestamp=0.1, source=name))
+    output.close()
+
+
+def test_zenoh_without_a_router_is_an_error_that_is_tried_again():
+    pytest.importorskip("zenoh", reason="of the zenoh extra")
+    pytest.importorskip("rosbags", reason="of the zenoh extra")
+    settings = OutputSettings(name="zenoh", kind="zenoh", to="fleet/robot7", connect=("tcp/127.0.0.1:9",))
+    with pytest.raises(DsrfauError, match="Start the router"):
+        KINDS["zenoh"].open(settings, ("front",))
+
+
 def test_a_recording_of_two_cameras_is_read_back(tmp_path):
     reader = pytest.importorskip("mcap.reader", reason="of the mcap extra")
     pytest.importorskip("rosbags", reason="of the mcap extra")
