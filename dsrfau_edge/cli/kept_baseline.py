@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from dsrfau_edge.errors import DsrfauError
@@ -27,6 +28,19 @@ class KeptBaseline:
         for face, baseline in baselines.items():
             if baseline.learned > self._best:
                 self._face, self._best, self._baseline = face, baseline.learned, baseline
+
+    def end(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Write it, also after an error or a signal, which is then what the command ends with.
+
+        Raises:
+            DsrfauError: no face was seen long enough.
+        """
+        try:
+            self.save()
+        except DsrfauError as unsaved:
+            if kind is None:
+                raise
+            note(f"error: {unsaved}")
 
     def save(self) -> None:
         """Write it.

@@ -123,7 +123,7 @@ class Job:
             progress = FrameProgress(wanted=self._given.file is not None or not sys.stdout.isatty())
             stack.callback(progress.clear)
             if self._baseline is not None:
-                stack.callback(self._baseline.save)
+                stack.push(self._baseline.end)
             stopper = stack.enter_context(Stopper())
             frames = 0
             for source in sources:

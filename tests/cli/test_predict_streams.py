@@ -21,6 +21,7 @@ from dsrfau_edge import Baseline, Predictor, StreamOptions
 from dsrfau_edge.cli.frame_progress import FrameProgress
 from dsrfau_edge.face.images import read_image
 from dsrfau_edge.face.network import ASSETS
+from dsrfau_edge.face_stream import FaceStream
 
 PORTRAIT = ASSETS.parent / "portrait.jpg"
 
@@ -85,6 +86,19 @@ def test_a_baseline_is_saved_and_used(predict, tmp_path):
     assert len(json.loads(saved.read_text())["levels"]) == 5
     (first, *_) = lines(predict(video, "--baseline", saved, "--json"))
     assert "neutral" in first["faces"][0]["aus"]["AU12"], "a saved level holds from the first frame on"
+
+
+def test_a_baseline_that_is_not_saved_hides_no_other_end(predict, video, tmp_path, monkeypatch):
+    whole = FaceStream.__call__
+
+    def call(self, frame):
+        signal.raise_signal(signal.SIGTERM)
+        return whole(self, frame)
+
+    monkeypatch.setattr(FaceStream, "__call__", call)
+    called = predict(video, "--baseline", "online", "--save-baseline", tmp_path / "x.json", "--json")
+    assert called.code == 143
+    assert "no face was seen well" in called.err
 
 
 def test_csv_has_columns_that_mean_something(predict, video, tmp_path):
