@@ -118,6 +118,8 @@ def check_archive(given: Given) -> None:
         raise UsageError("Many videos give a result file each. Give the folder for them: -o FOLDER.")
     if given.file.exists() and not given.file.is_dir():
         raise UsageError(f"-o {given.file} is a file. Many videos give a result file each: give a folder.")
+    for option in given.live_options():
+        raise UsageError(f"{option} is about live sources, and an archive is of videos. Leave it out here.")
     for option, used in (
         ("--draw", given.draw is not None),
         ("--rerun", given.rerun is not None),

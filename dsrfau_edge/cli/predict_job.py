@@ -83,7 +83,19 @@ def opened(given: Given, report: Report) -> list[Source]:
                 raise UsageError(f"{option} would overwrite {path} itself. Give another name.")
         if source.kind == "live" and given.every > 1:
             raise UsageError(f"{source.name} is live: its newest frame is taken always. Leave out --every.")
+    if sources:
+        _check_use(given, {source.kind for source in sources})
     return sources
+
+
+def _check_use(given: Given, kinds: set[str]) -> None:
+    """Refuse options that would do nothing."""
+    if not kinds & set(MOVING) and (unused := given.stream_options()):
+        raise UsageError(
+            f"{unused[0]} is about videos and live sources, and there are only pictures here. Leave it out."
+        )
+    if "live" not in kinds and (unused := given.live_options()):
+        raise UsageError(f"{unused[0]} is about live sources, and there is none here. Leave it out.")
 
 
 class Job:

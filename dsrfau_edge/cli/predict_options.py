@@ -117,16 +117,25 @@ class Given:
         return not self.no_image and (self.draw is not None or self.rerun is not None or self.robots.images)
 
     def _check_stream(self) -> None:
-        if not self.track:
-            for option, used in (
-                ("--detect-every", self.detect_every is not None),
-                ("--smooth", self.smooth is True),
-                ("--baseline", self.baseline != "off"),
-            ):
-                if used:
-                    raise UsageError(f"{option} is about faces that are tracked, and --no-track was given. Drop one.")
+        for option in self.stream_options():
+            if not self.track and option in ("--detect-every", "--smooth", "--baseline"):
+                raise UsageError(f"{option} is about faces that are tracked, and --no-track was given. Drop one.")
         if self.save_baseline is not None and self.baseline != "online":
             raise UsageError("--save-baseline saves what is learned, so it needs --baseline online.")
+
+    def stream_options(self) -> list[str]:
+        """Those that were given of the options that are about faces over time."""
+        used = (
+            ("--no-track", not self.track),
+            ("--detect-every", self.detect_every is not None),
+            ("--smooth" if self.smooth else "--no-smooth", self.smooth is not None),
+            ("--baseline", self.baseline != "off"),
+        )
+        return [option for option, given in used if given]
+
+    def live_options(self) -> list[str]:
+        """Those that were given of the options that are about live sources."""
+        return ["--wait"] * self.wait + ["--no-reconnect"] * (not self.reconnect)
 
     def wanted_aus(self) -> list[str] | None:
         """The AUs to report; None for all.

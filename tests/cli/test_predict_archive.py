@@ -212,6 +212,7 @@ WRONG = {
     "no folder to write to": (2, ["{archive}", "--recursive"], "-o FOLDER"),
     "redo of a picture": (2, ["{portrait}", "--redo"], "-o FOLDER"),
     "a file to write to": (2, ["{archive}", "--recursive", "-o", "{portrait}"], "is a file"),
+    "waited for": (2, ["{archive}", "-o", "new", "--wait"], "live sources"),
     "drawn": (2, ["{archive}", "-o", "new", "--draw", "drawn"], "single videos"),
     "sent": (2, ["{archive}", "-o", "new", "--send", "unix:x"], "single videos"),
     "in Rerun": (2, ["{archive}", "-o", "new", "--rerun", "x.rrd"], "single videos"),

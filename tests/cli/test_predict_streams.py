@@ -139,6 +139,8 @@ WRONG = {
     "save-baseline over the source": (2, ["--save-baseline", "{video}", "--baseline", "online"], "overwrite"),
     "parquet on stdout": (2, ["--format", "parquet"], "-o NAME.parquet"),
     "json and csv": (2, ["--json", "--format", "csv"], "--format csv"),
+    "wait for a video": (2, ["--wait"], "live sources"),
+    "reconnect to a video": (2, ["--no-reconnect"], "live sources"),
     "every of live": (2, ["http://127.0.0.1:9/x", "--every", "2"], "--every"),
 }
 
@@ -151,6 +153,16 @@ def test_wrong_values(predict, video, tmp_path, monkeypatch, name):
     assert called.code == code, called.err
     assert words in called.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--no-track"], ["--detect-every", 3], ["--smooth"], ["--no-smooth"], ["--baseline", "online"], ["--wait"]],
+)
+def test_pictures_take_no_options_that_would_do_nothing(predict, arguments):
+    called = predict(PORTRAIT, *arguments)
+    assert called.code == 2
+    assert f"{arguments[0]} is about" in called.err
 
 
 class Clock:
