@@ -1,74 +1,63 @@
-"""Several cameras in one program: one predictor for all, a thread and a live stream for each.
+"""Several cameras with one network: each in a thread of its own, none waiting for another.
 
-    python examples/multi_camera.py 0 2
-    python examples/multi_camera.py front.mp4 left.mp4
+    python multi_camera.py 0 1 rtsp://camera/stream
+    python multi_camera.py left.mp4 right.mp4
 
-Models are loaded once. A camera that is lost or slow keeps no other one waiting; ids of faces are each camera's own.
-For a process that has to stay up, with outputs, health and restarts, there is `dsrfau-serve`.
+The network is loaded once; threads may share a `Predictor`. Each camera has its own faces, numbered from 0. A camera
+that is unplugged is waited for while the others go on.
 """
 
-from __future__ import annotations
-
-import queue
+import argparse
 import sys
 import threading
-from collections.abc import Sequence
 
-from dsrfau_edge import Predictor
+from dsrfau_edge import LiveOptions, Predictor
 from dsrfau_edge.errors import DsrfauError
-from dsrfau_edge.results import FrameResult
-
-#: A camera's number, and its next result; None when it has ended, or why it did.
-News = tuple[int, FrameResult | DsrfauError | None]
 
 
-def watch(predictor: Predictor, number: int, source: str, news: queue.Queue[News], ended: threading.Event) -> None:
-    """One camera's thread."""
+def watch(name, stream, tell) -> None:
+    """Report each frame of a stream, and why it ended if that was no usual end."""
     try:
-        with predictor.live(source) as stream:
-            for result in stream:
-                if ended.is_set():
-                    break
-                news.put((number, result))
-        news.put((number, None))
-    except DsrfauError as error:  # this camera's own trouble
-        news.put((number, error))
+        for result in stream:
+            tell(name, result)
+    except DsrfauError as error:
+        print(f"{name}: {error}", file=sys.stderr)
 
 
-def main(sources: Sequence[str]) -> None:
-    """Print the strongest AU of the largest face of each camera, as it comes."""
-    news: queue.Queue[News] = queue.Queue()
-    ended = threading.Event()
-    with Predictor() as predictor:
-        threads = [
-            threading.Thread(target=watch, args=(predictor, number, source, news, ended), daemon=True)
-            for number, source in enumerate(sources)
-        ]
+def show(name, result) -> None:
+    """One line a frame."""
+    faces = "  ".join(f"face {face.id}: AU12 {face['AU12']:.1f} AU04 {face['AU04']:.1f}" for face in result.faces)
+    print(f"{name:>20}  {result.timestamp:7.2f} s  {faces or 'nobody'}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("sources", nargs="+", help="camera numbers, videos, addresses")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of one inference (default: 1)")
+    options = parser.parse_args()
+    # One thread an inference by default, since the cameras share the cores.
+    with Predictor(threads=options.threads) as predictor:
+        streams = {source: predictor.live(source, live=LiveOptions(wait=True)) for source in options.sources}
+        threads = [threading.Thread(target=watch, args=(source, stream, show)) for source, stream in streams.items()]
         for thread in threads:
             thread.start()
-        running = len(threads)
         try:
-            while running:
-                number, told = news.get()
-                if isinstance(told, FrameResult):
-                    show(sources[number], told)
-                else:
-                    running -= 1
-                    print(f"{sources[number]}: {told or 'ended'}")
+            for thread in threads:
+                thread.join()
         except KeyboardInterrupt:
-            ended.set()
-        for thread in threads:
-            thread.join(5)
-
-
-def show(camera: str, result: FrameResult) -> None:
-    """One line a result with a face."""
-    for face in result.faces[:1]:
-        au = max(face.aus, key=lambda name: face.aus[name])
-        print(f"{camera} {result.timestamp:8.3f} s  face {face.id}  {au} {face[au]:.2f}")
+            pass
+        finally:
+            for stream in streams.values():
+                stream.close()
+            for thread in threads:
+                thread.join()
+        for source, stream in streams.items():
+            stats = stream.stats
+            print(f"{source}: {stats.frames} frames, {stats.dropped} dropped, {stats.reconnects} reconnections")
 
 
 if __name__ == "__main__":
-    if not sys.argv[1:]:
-        raise SystemExit("Which cameras? Give some, such as: python examples/multi_camera.py 0 2")
-    main(sys.argv[1:])
+    try:
+        main()
+    except DsrfauError as error:
+        sys.exit(f"error: {error}")
