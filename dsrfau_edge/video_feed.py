@@ -162,8 +162,8 @@ def _require_gstreamer() -> None:
             "This is a GStreamer pipeline, and the OpenCV in use is built without GStreamer, as the one from PyPI is. "
             "Build it with GStreamer: apt-get install libgstreamer-plugins-base1.0-dev, then "
             "CMAKE_ARGS=-DWITH_GSTREAMER=ON pip install --force-reinstall --no-deps --no-binary opencv-python "
-            "opencv-python. Or use the system's, in a venv made with --system-site-packages that has no opencv-python. "
-            "Or give a camera number or an address."
+            "opencv-python. Or let gst-launch-1.0 read the camera, as docs/devices.md shows. (A system's OpenCV 4 does "
+            "not do.) Or give a camera number or an address."
         )
 
 
