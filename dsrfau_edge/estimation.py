@@ -139,7 +139,7 @@ class Estimate:
             right=right,
             confidences=self.confidences,
             quality=self.quality,
-            landmarks=face.landmarks.points,
+            landmarks=face.landmarks.points.copy(),  # the next frame is followed from the tracker's own
             matrix=face.matrix,
             crop_size=len(face.crop),
             heatmaps=self._heatmaps(),

@@ -11,8 +11,9 @@ from .face.images import Image, as_bgr
 from .face.tracker import FaceTracker
 from .following import StreamOptions
 from .results import Face, FrameResult
+from .signals.checks import check_type
 from .signals.face_signals import FaceSignals
-from .stream import Frame
+from .stream import Frame, seconds_of
 
 if TYPE_CHECKING:
     from .estimation import Estimate, Estimator
@@ -36,8 +37,10 @@ class FaceStream:
 
         Raises:
             DataError: the baseline to begin with is of other sites than the model's.
+            UsageError: the options are no `StreamOptions`.
         """
-        self.options = options or StreamOptions()
+        self.options = StreamOptions() if options is None else options
+        check_type("options", self.options, (StreamOptions,), "StreamOptions()")
         if self.options.baseline is not None:
             self.options.baseline.check_sites(estimator.assemble.sites)
         self._estimator, self._front = estimator, front
@@ -48,6 +51,7 @@ class FaceStream:
             steady=self.options.steady_crops,
         )
         self._signals: dict[int, FaceSignals] = {}
+        self._ended: list[AuEvent] = []
         self._index = 0
         self._time: float | None = None
         self._lock = threading.Lock()
@@ -65,18 +69,20 @@ class FaceStream:
             UsageError: the predictor is closed.
         """
         _ = self._estimator.session
-        if not isinstance(frame, Frame):
-            frame = Frame("", self._index, timestamp, as_bgr(frame))
+        known = isinstance(frame, Frame)
+        image = as_bgr(frame.image if known else frame)
         with self._lock:
-            time = self._checked(frame.timestamp)
-            faces, events = self._faces(frame.image, time)
+            source, index = (frame.source, frame.index) if known else ("", self._index)
+            time = self._checked(frame.timestamp if known else timestamp)
+            faces, events = self._faces(image, time)
+            events, self._ended = self._ended + events, []
             self._time = time
             self._index += 1
-        height, width = frame.image.shape[:2]
-        image = frame.image if self.options.keep_images else None
-        return FrameResult(
-            frame.source, frame.index, time, (width, height), tuple(faces), events=tuple(events), image=image
-        )
+        height, width = image.shape[:2]
+        kept = image if self.options.keep_images else None
+        if kept is not None and not known:
+            kept = kept.copy()  # whoever gave it may fill the same memory again
+        return FrameResult(source, index, time, (width, height), tuple(faces), events=tuple(events), image=kept)
 
     @property
     def baselines(self) -> dict[int, NeutralBaseline]:
@@ -86,16 +92,22 @@ class FaceStream:
         return {number: baseline for number, baseline in found.items() if baseline is not None}
 
     def reset(self) -> None:
-        """Forget all faces and the time, as between two recordings; ids are not used again."""
+        """Forget all faces and the time, as between two recordings; ids are not used again.
+
+        AUs that are present end with it; the next result tells so.
+        """
         with self._lock:
             self._tracker.reset()
+            for signals in self._signals.values():
+                self._ended += signals.end()
             self._signals.clear()
             self._time = None
 
-    def _checked(self, timestamp: float | None) -> float:
+    def _checked(self, given: Any) -> float:
+        timestamp = seconds_of(given)
         if timestamp is None or not math.isfinite(timestamp):
             raise InputError(
-                f"A frame of a stream has the timestamp {timestamp}. Give its time in seconds, such as "
+                f"A frame of a stream has the timestamp {given!r}. Give its time in seconds, such as "
                 "time.monotonic() when it was taken, or frame number / frame rate."
             )
         if self._time is not None and timestamp <= self._time:
@@ -106,7 +118,7 @@ class FaceStream:
                 )
             for signals in self._signals.values():
                 signals.restart_time()
-        return float(timestamp)
+        return timestamp
 
     def _faces(self, image: Image, time: float) -> tuple[list[Face], list[AuEvent]]:
         if not self.options.track:

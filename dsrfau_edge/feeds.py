@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from .errors import InputError, UsageError
-from .face.images import as_bgr, read_image
+from .face.images import Image, as_bgr, read_image
 from .live_options import LiveOptions
-from .stream import FolderSource, Frame, VideoSource, open_source
+from .stream import FolderSource, Frame, VideoSource, open_source, seconds_of
 from .video_feed import VideoFeed
 
 _RATE = 30.0
@@ -207,10 +206,11 @@ class IteratorFeed:
         """Its picture."""
         item, self._item = self._item, None
         if isinstance(item, Frame):
-            return Frame(item.source, item.index, _seconds(item.timestamp), as_bgr(item.image), arrival=item.arrival)
+            time, image = seconds_of(item.timestamp), _own(item.image)
+            return Frame(item.source, item.index, time, image, arrival=item.arrival)
         if isinstance(item, tuple) and len(item) == 2 and np.ndim(item[0]) == 0:
-            return Frame("iterator", index, _seconds(item[0]), as_bgr(item[1]))
-        return Frame("iterator", index, None, as_bgr(item))
+            return Frame("iterator", index, seconds_of(item[0]), _own(item[1]))
+        return Frame("iterator", index, None, _own(item))
 
     def release(self) -> None:
         """Close the iterator if it was made here; one that the user made is the user's."""
@@ -219,18 +219,13 @@ class IteratorFeed:
             close()
 
 
+def _own(picture: Any) -> Image:
+    """A copy: the iterator may fill the same memory again while this picture waits or is looked at."""
+    return as_bgr(picture).copy()
+
+
 class IteratorDone(InputError):
     """An iterator ended after it had raised: there is nothing to try again."""
-
-
-def _seconds(timestamp: Any) -> float | None:
-    """A time as a number; NaN for what is none, which is rejected where times are checked."""
-    if timestamp is None:
-        return None
-    try:
-        return float(timestamp)
-    except (TypeError, ValueError):
-        return math.nan
 
 
 def _told(error: Exception) -> str:

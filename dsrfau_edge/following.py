@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
-from .errors import UsageError
 from .signals.baseline import Baseline
+from .signals.checks import check_count, check_setting, check_type
 from .signals.one_euro import OneEuro
 from .signals.presence import Hysteresis
 
@@ -42,12 +41,15 @@ class StreamOptions:
     restart_time: bool = False
 
     def __post_init__(self) -> None:
-        """Check the ranges.
+        """Check types and ranges.
 
         Raises:
             UsageError: one of them makes no sense.
         """
-        if self.detect_every < 1:
-            raise UsageError(f"detect_every is {self.detect_every}; give 1 (every frame) or more.")
-        if not (math.isfinite(self.forget_after) and self.forget_after >= 0):
-            raise UsageError(f"forget_after is {self.forget_after}; give seconds, 0 or more.")
+        check_count("detect_every", self.detect_every, 1, "1 (every frame) or more")
+        check_setting("forget_after", self.forget_after, 0, 1e9, "seconds, 0 or more")
+        check_type("smoothing", self.smoothing, (OneEuro, type(None)), "OneEuro() or None")
+        check_type("baseline", self.baseline, (Baseline, type(None)), "Baseline() or None")
+        check_type("presence", self.presence, (Hysteresis,), "Hysteresis()")
+        for name in ("track", "steady_crops", "keep_images", "restart_time"):
+            check_type(name, getattr(self, name), (bool,), "True or False")

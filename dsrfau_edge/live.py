@@ -22,6 +22,7 @@ from .live_stats import LiveStats as LiveStats
 from .live_stats import Meter
 from .live_worker import Worker
 from .results import FrameResult
+from .signals.checks import check_type
 
 if TYPE_CHECKING:
     from .predictor import Predictor
@@ -57,9 +58,12 @@ class LiveStream(Iterator[FrameResult], AsyncIterator[FrameResult]):
             InputError: there is no such file, or its kind is not known.
             UsageError: the source is none, or the options do not suit it.
         """
-        live = live or LiveOptions()
+        live = LiveOptions() if live is None else live
+        check_type("live", live, (LiveOptions,), "LiveOptions()")
+        options = StreamOptions() if options is None else options
+        check_type("options", options, (StreamOptions,), "StreamOptions()")
         # The clock of a source may jump; what is counted here as a restart is no reason to stop.
-        self._stream = predictor.stream(replace(options or StreamOptions(), restart_time=True))
+        self._stream = predictor.stream(replace(options, restart_time=True))
         self._capture = Capture(origin_of(source, live), live)
         self._meter = Meter()
         self._signals = StopOnSignals(self._capture.stop) if live.signals else None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 from .errors import UsageError
+from .signals.checks import check_count, check_setting, check_type
 from .video_feed import OPEN_TIMEOUT, READ_TIMEOUT
 
 
@@ -39,19 +39,19 @@ class LiveOptions:
     signals: bool = False
 
     def __post_init__(self) -> None:
-        """Check the ranges.
+        """Check types and ranges.
 
         Raises:
             UsageError: one of them makes no sense.
         """
-        if self.rate is not None and not (math.isfinite(self.rate) and 0 < self.rate <= 1000):
-            raise UsageError(f"rate is {self.rate}; give frames per second, above 0 and up to 1000.")
-        if self.attempts is not None and self.attempts < 0:
-            raise UsageError(f"attempts is {self.attempts}; give 0 or more, or None to try without end.")
+        if self.rate is not None:
+            check_setting("rate", self.rate, 1e-6, 1000, "frames per second, above 0 and up to 1000")
+        if self.attempts is not None:
+            check_count("attempts", self.attempts, 0, "0 or more, or None to try without end")
         for name in ("backoff", "longest_backoff", "stall_after", "open_timeout"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and 0 < value <= 86400):
-                raise UsageError(f"{name} is {value}; give seconds, above 0 and up to a day.")
+            check_setting(name, getattr(self, name), 1e-6, 86400, "seconds, above 0 and up to a day")
+        for name in ("realtime", "wait", "signals"):
+            check_type(name, getattr(self, name), (bool,), "True or False")
         if self.longest_backoff < self.backoff:
             raise UsageError(
                 f"longest_backoff is {self.longest_backoff}, shorter than backoff, {self.backoff}. Give it as long or "

@@ -171,13 +171,15 @@ class Predictor:
 
         Raises:
             InputError: the video cannot be read, a frame is no picture, or a time does not come after the last.
+            UsageError: the frames are none of these.
         """
-        from .stream import open_source
+        from .stream import video_frames
 
-        stream = self.stream(options)
-        found = open_source(frames).frames() if isinstance(frames, (str, Path)) else frames
-        for frame in found:
-            yield stream(frame[1], frame[0]) if isinstance(frame, tuple) else stream(frame)
+        stream, found = self.stream(options), video_frames(frames)  # what is wrong with these is told at once
+        return (
+            stream(frame[1], frame[0]) if isinstance(frame, tuple) and len(frame) == 2 else stream(frame)
+            for frame in found
+        )
 
     def live(self, source: Any, options: StreamOptions | None = None, live: LiveOptions | None = None) -> LiveStream:
         """Predict a camera or another source that goes on by itself: the newest frame wins, and lost ones come back.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import cv2
 
-from .errors import InputError
+from .errors import InputError, UsageError
 from .face.images import Image, read_image
 from .video_feed import OPEN_TIMEOUT, PIPELINE, READ_TIMEOUT, VideoFeed, advice
 from .video_feed import opencv_name as opencv_name
@@ -222,6 +223,39 @@ def open_source(source: str | Path | int) -> Source:
     raise InputError(
         f"{name} is neither a picture nor a video, going by its ending {suffix!r}. Give JPEG, PNG, MP4 or similar."
     )
+
+
+def video_frames(frames: Any) -> Iterable[Any]:
+    """The frames of a path, or of what gives frames by itself.
+
+    Raises:
+        InputError: there is no such file, or it holds pictures without times.
+        UsageError: it is neither a path nor to be iterated over.
+    """
+    if isinstance(frames, (str, Path)):
+        source = open_source(frames)
+        if source.kind in ("image", "folder"):
+            raise InputError(
+                f"{source.name} is no video, and pictures have no times. Call the predictor with each picture, or give "
+                "Predictor.video pairs of a time in seconds and a picture."
+            )
+        return source.frames()
+    if not isinstance(frames, Iterable):
+        raise UsageError(
+            f"A video cannot be read from {type(frames).__name__}. Give a path, or pairs of a time in seconds and a "
+            "picture; Predictor.live takes camera numbers."
+        )
+    return frames
+
+
+def seconds_of(timestamp: Any) -> float | None:
+    """A time as a number; NaN for what is none, which is refused where times are checked."""
+    if timestamp is None:
+        return None
+    try:
+        return math.nan if isinstance(timestamp, (str, bytes)) else float(timestamp)
+    except (TypeError, ValueError, OverflowError):
+        return math.nan
 
 
 def without_password(address: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 
 import cv2
 import numpy as np
@@ -114,6 +115,16 @@ def test_it_moves_grows_and_is_covered_for_a_moment(predictor):
     assert ids == [[0]] * 12 + [[]] * 6 + [[0]] * 12
 
 
+def test_a_face_that_is_always_there_is_never_forgotten(predictor):
+    stream = predictor.stream(StreamOptions(forget_after=0))
+    ids = [[face.id for face in stream(PORTRAIT, index * 0.3).faces] for index in range(3)]
+    assert ids == [[0]] * 3
+    assert [[face.id for face in stream(picture, time).faces] for picture, time in ((EMPTY, 0.7), (PORTRAIT, 0.8))] == [
+        [],
+        [1],
+    ]
+
+
 def test_without_tracking_each_frame_is_a_picture(predictor):
     stream = predictor.stream(StreamOptions(track=False))
     (face,) = stream(PORTRAIT, 0.0).faces
@@ -128,7 +139,7 @@ def test_frames_of_a_source_bring_their_own_name_and_time(predictor):
     assert result.image is PORTRAIT
 
 
-@pytest.mark.parametrize("time", [None, math.nan, math.inf, 0.5, 0.4])
+@pytest.mark.parametrize("time", [None, math.nan, math.inf, 0.5, 0.4, "1", datetime.now(), 10**400, [1.0], 1j])
 def test_a_time_that_makes_no_sense_changes_nothing(predictor, time):
     stream = predictor.stream()
     stream(PORTRAIT, 0.5)
@@ -138,11 +149,12 @@ def test_a_time_that_makes_no_sense_changes_nothing(predictor, time):
 
 
 @pytest.mark.parametrize("frame", [None, "a.jpg", np.zeros((0, 4, 3), np.uint8), np.full((4, 4, 3), np.nan)])
-def test_a_frame_that_is_no_picture_changes_nothing(predictor, frame):
+@pytest.mark.parametrize("given", [lambda frame: frame, lambda frame: Frame("", 1, STEP, frame)])
+def test_a_frame_that_is_no_picture_changes_nothing(predictor, frame, given):
     stream = predictor.stream()
     stream(PORTRAIT, 0.0)
     with pytest.raises(InputError):
-        stream(frame, STEP)
+        stream(given(frame), STEP)
     assert stream(PORTRAIT, STEP).faces[0].id == 0
 
 
@@ -163,9 +175,9 @@ def test_the_resolution_may_change_in_mid_stream(predictor):
 def test_grey_and_16_bit_frames(predictor):
     stream = predictor.stream()
     grey = cv2.cvtColor(PORTRAIT, cv2.COLOR_BGR2GRAY)
-    assert [len(stream(f, i * STEP).faces) for i, f in enumerate((PORTRAIT, grey, grey.astype(np.uint16) << 8))] == [
-        1
-    ] * 3
+    frames = (PORTRAIT, grey, grey.astype(np.uint16) << 8)
+    assert [len(stream(frame, index * STEP).faces) for index, frame in enumerate(frames)] == [1] * 3
+    assert [len(stream(Frame("", 0, 1 + index * STEP, frame)).faces) for index, frame in enumerate(frames)] == [1] * 3
 
 
 def test_reset_forgets(predictor):
@@ -175,6 +187,58 @@ def test_reset_forgets(predictor):
     stream.reset()
     assert stream.baselines == {}
     assert stream(PORTRAIT, 0.0).faces[0].id == 1
+
+
+def test_what_is_present_at_a_reset_ends(predictor):
+    stream = predictor.stream()
+    begun = {event.au for event in stream(PORTRAIT, 10.0).events}
+    stream.reset()
+    events = stream(EMPTY, 0.0).events
+    assert {event.au for event in events if event.kind == "offset"} == begun != set()
+    assert {event.timestamp for event in events} == {10.0}
+    assert not stream(EMPTY, STEP).events
+
+
+def test_a_result_is_the_users_own(predictor):
+    """Neither writing into one nor filling the picture's memory again reaches the stream or the result."""
+    stream = predictor.stream(StreamOptions(keep_images=True, detect_every=1000, forget_after=0))
+    memory = PORTRAIT.copy()
+    first = stream(memory, 0.0)
+    first.faces[0].landmarks[:] = 0
+    first.faces[0].matrix[:] = 0
+    assert [face.id for face in stream(memory, STEP).faces] == [0]
+    memory[:] = 0
+    assert np.array_equal(first.image, PORTRAIT)
+
+
+def test_threads_number_their_frames_in_turn(predictor):
+    stream = predictor.stream(StreamOptions(restart_time=True))
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(lambda index: stream(PORTRAIT, index).index, range(60))) == list(range(60))
+
+
+@pytest.mark.parametrize("options", [1, "x", {}, {"track": False}])
+def test_what_is_no_options(predictor, options):
+    with pytest.raises(UsageError, match="StreamOptions"):
+        predictor.stream(options)
+
+
+@pytest.mark.parametrize("frames", [None, 0, 5.5, lambda: [(0, PORTRAIT)]])
+def test_what_is_no_video_is_refused_at_once(predictor, frames):
+    with pytest.raises(UsageError, match="cannot be read from"):
+        predictor.video(frames)
+
+
+@pytest.mark.parametrize("path", [ASSETS.parent, ASSETS.parent / "portrait.jpg", "none.mp4"])
+def test_paths_that_are_no_video_are_refused_at_once(predictor, path):
+    with pytest.raises(InputError, match="no video|no file"):
+        predictor.video(path)
+
+
+@pytest.mark.parametrize("item", [(), (0, PORTRAIT, 1), None, PORTRAIT, (PORTRAIT, 0.0)])
+def test_frames_without_time_or_picture(predictor, item):
+    with pytest.raises(InputError):
+        list(predictor.video([item]))
 
 
 def test_streams_of_one_predictor_do_not_mix(predictor):
@@ -196,7 +260,15 @@ def test_a_closed_predictor_says_so():
         stream(PORTRAIT, 0.0)
 
 
-@pytest.mark.parametrize("wrong", [{"detect_every": 0}, {"forget_after": -1}, {"forget_after": math.nan}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"detect_every": 0}, {"detect_every": 1.5}, {"detect_every": "2"}, {"detect_every": None},
+        {"forget_after": -1}, {"forget_after": math.nan}, {"forget_after": "1"}, {"forget_after": 10**400},
+        {"smoothing": True}, {"baseline": "online"}, {"presence": None}, {"track": "no"}, {"steady_crops": 1},
+        {"keep_images": None}, {"restart_time": []},
+    ],
+)  # fmt: skip
 def test_options_that_make_no_sense(wrong):
     with pytest.raises(UsageError):
         StreamOptions(**wrong)

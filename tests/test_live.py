@@ -166,12 +166,33 @@ def test_a_pipeline_needs_gstreamer():
     "wrong",
     [
         {"rate": 0}, {"rate": float("nan")}, {"attempts": -1}, {"backoff": 0}, {"stall_after": float("inf")},
-        {"open_timeout": -1}, {"backoff": 5, "longest_backoff": 1},
+        {"open_timeout": -1}, {"backoff": 5, "longest_backoff": 1}, {"rate": "30"}, {"attempts": 1.5},
+        {"backoff": None}, {"stall_after": 10**400}, {"realtime": "no"}, {"wait": 1}, {"signals": None},
     ],
 )  # fmt: skip
 def test_options_out_of_range(wrong):
     with pytest.raises(UsageError, match=next(iter(wrong))):
         LiveOptions(**wrong)
+
+
+def test_options_of_another_kind():
+    with pytest.raises(UsageError, match="StreamOptions"):
+        LiveStream(FakePredictor(), 0, LiveOptions())
+    with pytest.raises(UsageError, match="LiveOptions"):
+        LiveStream(FakePredictor(), 0, None, {"realtime": False})
+
+
+@pytest.mark.parametrize("wrap", [lambda image: image, lambda image: Frame("", 0, None, image)])
+def test_an_iterator_may_fill_the_same_memory_again(wrap):
+    def frames():
+        memory = picture(0)
+        for level in range(60):
+            memory[:] = level
+            yield wrap(memory)
+
+    with live(frames(), EVERY) as stream:
+        seen = [int(result.image.max()) for result in stream]
+    assert seen == list(range(60))
 
 
 # Faults

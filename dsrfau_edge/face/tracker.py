@@ -111,12 +111,16 @@ class FaceTracker:
                 track.restart_time(timestamp)
         gap = 0.0 if self._time is None else max(timestamp - self._time, 0.0)
         self._time = timestamp
-        self._tracks = [track for track in self._tracks if timestamp - track.seen <= self._forget_after]
+        self._tracks = [track for track in self._tracks if timestamp - track.seen <= self._patience(track)]
         self._follow(image, timestamp)
         if self._must_look(gap):
             self._look(image, timestamp, gap)
         shown = [TrackedFace(track.id, track.face) for track in self._active()]
         return sorted(shown, key=lambda one: -side(one.face.box))
+
+    def _patience(self, track: _Track) -> float:
+        """Seconds since a face was seen that it is kept; the time from frame to frame loses none."""
+        return self._forget_after if track.lost else max(self._forget_after, _LEAD)
 
     def _active(self) -> list[_Track]:
         return [track for track in self._tracks if not track.lost]

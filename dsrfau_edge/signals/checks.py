@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 from ..errors import InputError, UsageError
@@ -15,8 +16,29 @@ def check_setting(name: str, value: Any, low: float, high: float, hint: str) -> 
     Raises:
         UsageError: so it is.
     """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (number and math.isfinite(value) and low <= value <= high):
+    number = isinstance(value, Real) and not isinstance(value, bool)
+    if not (number and low <= value <= high):  # NaN lies in no range
+        raise UsageError(f"{name} is {value!r}; give {hint}.")
+
+
+def check_count(name: str, value: Any, low: int, hint: str) -> None:
+    """Refuse a setting that is no whole number from `low` on.
+
+    Raises:
+        UsageError: so it is.
+    """
+    number = isinstance(value, Integral) and not isinstance(value, bool)
+    if not (number and value >= low):
+        raise UsageError(f"{name} is {value!r}; give {hint}.")
+
+
+def check_type(name: str, value: Any, kinds: tuple[type, ...], hint: str) -> None:
+    """Refuse a setting of another type; what is truthy is no switch.
+
+    Raises:
+        UsageError: so it is.
+    """
+    if not isinstance(value, kinds):
         raise UsageError(f"{name} is {value!r}; give {hint}.")
 
 
