@@ -35,7 +35,7 @@ class Counts:
         repeated: pictures with the stamp of the one before.
         unstamped: pictures with the stamp 0, which the present was put in place of.
         discarded: results that came after the node was deactivated, or after their face was gone.
-        refused: names of faces that are no part of a topic's name, or beyond the most that are read.
+        refused: names of another node's faces that can be no part of a topic's name.
         problem: the last one, in words.
     """
 

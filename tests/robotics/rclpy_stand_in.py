@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array
 import enum
+import inspect
 import math
 import re
 import sys
@@ -354,6 +355,7 @@ class Node:
 
     def create_subscription(self, msg_type, topic, callback, qos_profile):
         assert msg_type in TYPES.values(), f"{msg_type} is no message"
+        inspect.signature(callback).bind(object())  # rclpy looks how many arguments it takes
         made = Subscription(msg_type, self._resolved(topic), callback, qos_profile)
         self._own.append(made)
         return made
