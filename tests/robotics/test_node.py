@@ -6,6 +6,8 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from robotics.node_graph import SECOND, Clock, RecordingGraph, ScriptedPredictor, picture
 
 from dsrfau_edge.errors import BundleError, UsageError
@@ -467,3 +469,72 @@ def test_a_closed_mailbox_lets_go_and_takes_nothing():
     box.close()
     box.put("a", 2)
     assert box.take() is None
+
+
+_DO = st.sampled_from(
+    [
+        "configure",
+        "activate",
+        "deactivate",
+        "cleanup",
+        "picture",
+        "bad",
+        "step",
+        "tick",
+        "wait",
+        "list",
+        "crop",
+        "change",
+    ]
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(_DO, st.integers(0, 3)), max_size=40), st.sampled_from(["image", "cropped"]))
+def test_whatever_happens_in_whatever_order(actions, kind):
+    """Transitions as ROS allows them; the graph itself refuses what is published or closed where it must not be."""
+    stage = Stage([(0,), (0, 1), (), (2,), None, (1,)] * 20, input=kind)
+    state = "unconfigured"
+    for action, number in actions:
+        if (state, action) in _AFTER:
+            if action == "configure":
+                stage.predictor = ScriptedPredictor([(0,), (0, 1), (), None] * 20)
+                stage.node.configure(stage.settings)
+            else:
+                getattr(stage.node, action)()
+            state = _AFTER[state, action]
+        else:
+            _happen(stage, action, number)
+        assert state == "active" or not (stage.graph.publishers or stage.graph.subscriptions)
+        assert stage.predictor.closed <= 1
+
+
+_AFTER = {
+    ("unconfigured", "configure"): "inactive",
+    ("inactive", "activate"): "active",
+    ("active", "deactivate"): "inactive",
+    **{(state, "cleanup"): "unconfigured" for state in ("unconfigured", "inactive", "active")},
+}
+
+
+def _happen(stage, action, number):
+    if action in ("picture", "bad"):
+        _arrive(stage, "image", number, "bgr8" if action == "picture" else "x")
+    elif action == "crop":
+        _arrive(stage, f"/humans/faces/f{number}/cropped", number, "bgr8")
+    elif action == "list" and TRACKED in stage.graph.subscriptions:
+        stage.upstream(*(f"f{index}" for index in range(number)))
+    elif action == "wait":
+        stage.clock.now += number
+    elif action == "change":
+        stage.node.change(stage.settings.changed({"keep_seconds": number / 2}, configured=True))
+    elif action == "tick":
+        stage.node.tick()
+    else:
+        stage.node.step()
+
+
+def _arrive(stage, topic, number, encoding):
+    stage.clock.now += 0.1
+    if topic in stage.graph.subscriptions:  # stamps may be 0, stand still and go back
+        stage.graph.arrive(topic, picture(number * SECOND, encoding=encoding))
