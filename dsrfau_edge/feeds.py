@@ -221,7 +221,8 @@ class IteratorFeed:
 
 def _own(picture: Any) -> Image:
     """A copy: the iterator may fill the same memory again while this picture waits or is looked at."""
-    return as_bgr(picture).copy()
+    image: Image = as_bgr(picture).copy()
+    return image
 
 
 class IteratorDone(InputError):

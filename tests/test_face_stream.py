@@ -125,6 +125,19 @@ def test_a_face_that_is_always_there_is_never_forgotten(predictor):
     ]
 
 
+@pytest.mark.parametrize("share", [0.5, 0.75])
+def test_a_face_that_leaps_is_placed_right_at_once(predictor, share):
+    """From one frame to the next it is half out of the region that it is looked for in."""
+    stream = predictor.stream()
+    first = stream(cv2.copyMakeBorder(PORTRAIT, 0, 0, 0, 200, cv2.BORDER_REPLICATE), 0.0).faces[0].landmarks[:, :2]
+    width = float(np.ptp(first[:, 0]))
+    leap = round(share * width)
+    picture = cv2.copyMakeBorder(PORTRAIT, 0, 0, leap, 200 - leap, cv2.BORDER_REPLICATE)
+    (face,) = stream(picture, STEP).faces
+    assert face.id == 0
+    assert np.linalg.norm(face.landmarks[:, :2] - (leap, 0) - first, axis=1).mean() < 0.04 * width
+
+
 def test_without_tracking_each_frame_is_a_picture(predictor):
     stream = predictor.stream(StreamOptions(track=False))
     (face,) = stream(PORTRAIT, 0.0).faces

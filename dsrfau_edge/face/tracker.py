@@ -18,6 +18,8 @@ from .steady import SteadyPoints
 
 #: Landmarks of an earlier frame tell where to look up to this many seconds later.
 _LEAD = 0.35
+#: Points that move further than this between frames, in sides of the face, are looked for twice.
+_FAR = 0.15
 #: A face found again may have moved by so many of its sides, and grown or shrunk by this factor.
 _REACH, _GROWTH = 1.0, 1.6
 #: A face of which less than this part is in the picture when it is lost has left rather than been covered.
@@ -142,7 +144,11 @@ class FaceTracker:
         self._tracks = [track for track in self._tracks if not (track.lost and _left(track.face, image))]
 
     def _step(self, image: npt.NDArray[np.uint8], track: _Track, timestamp: float) -> _Step | None:
-        landmarks = self._front.landmarks(image, roi_from_landmarks(track.face.landmarks.points))
+        last = track.face.landmarks.points
+        landmarks = self._front.landmarks(image, roi_from_landmarks(last))
+        if landmarks.presence >= MIN_PRESENCE and _moved(last, landmarks.points) > _FAR:
+            # It was half out of the region, where points are only roughly right: look again where they say it is.
+            landmarks = self._front.landmarks(image, roi_from_landmarks(landmarks.points))
         if landmarks.presence < MIN_PRESENCE:
             return None
         points = landmarks.points if track.steady is None else track.steady(landmarks.points, timestamp)
@@ -210,6 +216,12 @@ def _left(face: AlignedFace, image: npt.NDArray[np.uint8]) -> bool:
     height, width = image.shape[:2]
     flat = face.landmarks.points[:, :2]
     return float(((flat >= -0.5) & (flat <= (width - 0.5, height - 0.5))).all(-1).mean()) < _LEFT
+
+
+def _moved(last: npt.NDArray[np.float32], points: npt.NDArray[np.float32]) -> float:
+    """How far the points went, on average, in sides of the face."""
+    flat = points[:, :2]
+    return float(np.linalg.norm(flat - last[:, :2], axis=1).mean()) / max(float(np.ptp(flat, axis=0).max()), 1e-6)
 
 
 def _place(landmarks: Landmarks) -> Box:
