@@ -5,6 +5,7 @@ Nothing here sends telemetry: in OpenVINO only the model converter does, which n
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import os
@@ -38,6 +39,9 @@ _DEVICES = "Devices: cpu, gpu, gpu:N, npu, auto, auto:gpu,cpu (the first that ca
 _FEW = 3
 _ACCELERATORS = ("GPU", "NPU")
 _PRECISIONS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "u8": "int8", "i8": "int8"}
+#: While OpenVINO keeps a compiled model it sets the process's locale to "C" and then back; two that do so at a time may
+#: leave it at "C", in which Python reads and writes ASCII only.
+_KEEPING = threading.Lock()
 #: Layers of OpenVINO's executable graphs that are weighted sums.
 _WEIGHTED = {"Convolution", "Deconvolution", "GroupConvolution", "FullyConnected", "MatMul", "Gemm", "convolution"}
 
@@ -151,7 +155,10 @@ class OpenVinoSession:
             if self._compiling is None and self._one is not None:
                 self._compiling = threading.Thread(target=self._compile_many, name="OpenVINO compiles")
                 self._compiling.start()
-            return self._many is not None
+            compiling = self._compiling
+        if "CACHE_DIR" in self._properties and compiling is not None:
+            compiling.join()  # not beside anything else, see `_KEEPING`
+        return self._many is not None
 
     def _compile_many(self) -> None:
         try:
@@ -170,7 +177,8 @@ class OpenVinoSession:
         try:
             if one:
                 network.reshape([1, size, size, 3])
-            compiled = shared_core().compile_model(network, self._name, self._properties)
+            with _KEEPING if "CACHE_DIR" in self._properties else contextlib.nullcontext():
+                compiled = shared_core().compile_model(network, self._name, self._properties)
             return _Compiled(self._openvino, compiled, heatmaps=self._options.heatmaps)
         except Exception as error:
             raise RuntimeUnavailable(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import locale
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -186,6 +188,16 @@ class TestCache:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
         OpenVinoRuntime().load(files)
         assert list(tmp_path.iterdir()) == []
+
+    def test_the_processes_locale_stays(self, files: ModelFiles, tmp_path: Path, tiny_crops: Any) -> None:
+        """OpenVINO sets it to "C" while it keeps a model, in which text is ASCII."""
+        before = locale.setlocale(locale.LC_ALL)
+        loaded = OpenVinoRuntime().load(files, options=SessionOptions(cache=tmp_path))
+        loaded.infer(tiny_crops)
+        assert not loaded._compiling.is_alive(), "nothing goes on in the background"
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: OpenVinoRuntime().load(files, options=SessionOptions(cache=tmp_path)), range(8)))
+        assert locale.setlocale(locale.LC_ALL) == before
 
     def test_what_is_kept_gives_the_same(self, files: ModelFiles, tmp_path: Path, tiny_crops: Any) -> None:
         options = SessionOptions(cache=tmp_path / "kept")
