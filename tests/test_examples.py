@@ -205,7 +205,7 @@ def test_several_cameras_share_one_network(monkeypatch, capsys, tmp_path, quick)
     for path in paths:
         assert any(line.split()[0] == str(path) and "face 0: AU12" in line for line in shown.splitlines())
         (last,) = [line for line in shown.splitlines() if line.startswith(f"{path}: ")]
-        frames, dropped, _ = (int(word) for word in last[len(str(path)) :].split() if word.isdigit())
+        frames, dropped = (int(word) for word in last[len(str(path)) :].split() if word.isdigit())
         assert frames + dropped == 4
 
 
@@ -220,14 +220,15 @@ def test_one_camera_that_is_not_there_does_not_stop_the_others(monkeypatch, caps
     monkeypatch.setattr("sys.argv", ["multi_camera", str(broken), str(whole)])
     module.main()
     captured = capsys.readouterr()
-    assert str(broken) in captured.err
+    assert any(line.startswith(f"{broken}: ") for line in captured.out.splitlines())
     assert "face 0" in captured.out
+    assert f"{whole}: ended" in captured.out
 
 
 def test_examples_end_with_a_message_where_the_source_is_missing(tmp_path):
     import subprocess
 
-    for path in EXAMPLES:
+    for path in (path for path in EXAMPLES if path.stem != "multi_camera"):  # which goes on with the other cameras
         done = subprocess.run(
             [sys.executable, str(path), str(tmp_path / "none.mp4")],
             capture_output=True,

@@ -38,5 +38,5 @@ def test_every_camera_is_shown_and_a_missing_one_stops_no_other(films):
 
 def test_without_cameras_it_says_what_to_type():
     done = subprocess.run([sys.executable, str(FILE)], capture_output=True, text=True, check=False, timeout=200)
-    assert done.returncode == 1
-    assert "Which cameras?" in done.stderr
+    assert done.returncode == 2
+    assert "the following arguments are required: sources" in done.stderr
