@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from dsrfau_edge.errors import InputError
-from dsrfau_edge.feeds import Origin
+from dsrfau_edge.live.feeds import Origin
 from dsrfau_edge.results import FrameResult
 from dsrfau_edge.stream import Frame
 

@@ -187,7 +187,7 @@ class Job:
                 self._baseline.see(stream.baselines)
 
     def _live(self, source: Source, stopper: Stopper) -> Iterator[FrameResult]:
-        from dsrfau_edge.live_options import LiveOptions
+        from dsrfau_edge.live.options import LiveOptions
 
         live = LiveOptions(wait=self._given.wait, attempts=None if self._given.reconnect else 0)
         name = getattr(source, "target", source.name)

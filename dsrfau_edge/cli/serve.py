@@ -209,14 +209,14 @@ def _check_sources(settings: ServiceSettings) -> None:
     Raises:
         InputError: so it is.
     """
-    from dsrfau_edge.feeds import origin_of
+    from dsrfau_edge.live.feeds import origin_of
 
     for camera in settings.cameras:
         origin_of(camera.source, camera.live)
 
 
 def _serve(settings: ServiceSettings) -> int:
-    from dsrfau_edge.live_signals import StopOnSignals
+    from dsrfau_edge.live.stopping import StopOnSignals
     from dsrfau_edge.predictor import Predictor
     from dsrfau_edge.service.notify import Notifier
     from dsrfau_edge.service.service import Service

@@ -19,7 +19,7 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from dsrfau_edge.errors import DsrfauError, UsageError
-from dsrfau_edge.live_worker import Worker
+from dsrfau_edge.live.worker import Worker
 
 from .messages import Message
 from .node import FaceNode

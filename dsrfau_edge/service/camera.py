@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from dsrfau_edge.errors import DsrfauError, RuntimeUnavailable, UsageError
 from dsrfau_edge.live import LiveStream
-from dsrfau_edge.live_options import Backoff, LiveOptions
-from dsrfau_edge.live_stats import LiveStats
+from dsrfau_edge.live.options import Backoff, LiveOptions
+from dsrfau_edge.live.stats import LiveStats
 
 from .histogram import Histogram
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from dsrfau_edge.errors import RuntimeUnavailable, UsageError
 from dsrfau_edge.following import StreamOptions
-from dsrfau_edge.live_options import LiveOptions
+from dsrfau_edge.live.options import LiveOptions
 from dsrfau_edge.signals.baseline import Baseline
 from dsrfau_edge.signals.one_euro import OneEuro
 

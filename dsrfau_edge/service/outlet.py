@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from dsrfau_edge.errors import RuntimeUnavailable, UsageError
-from dsrfau_edge.live_options import Backoff, LiveOptions
+from dsrfau_edge.live.options import Backoff, LiveOptions
 
 if TYPE_CHECKING:
     from dsrfau_edge.outputs.base import Output

@@ -10,7 +10,7 @@ from typing import Any
 
 from dsrfau_edge.errors import UsageError
 from dsrfau_edge.following import StreamOptions
-from dsrfau_edge.live_options import LiveOptions
+from dsrfau_edge.live.options import LiveOptions
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 _MOST_WAITING = 100_000

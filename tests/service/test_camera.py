@@ -13,7 +13,7 @@ from streams import FakePredictor, picture, until
 
 from dsrfau_edge.errors import RuntimeUnavailable
 from dsrfau_edge.live import LiveStream
-from dsrfau_edge.live_options import LiveOptions
+from dsrfau_edge.live.options import LiveOptions
 from dsrfau_edge.service.camera import Camera
 from dsrfau_edge.service.settings import CameraSettings
 

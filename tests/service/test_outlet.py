@@ -9,7 +9,7 @@ from faces import make_result
 from streams import until
 
 from dsrfau_edge.errors import DsrfauError, RuntimeUnavailable, UsageError
-from dsrfau_edge.live_options import LiveOptions
+from dsrfau_edge.live.options import LiveOptions
 from dsrfau_edge.service.outlet import BLOCKED_AFTER, STEADY_AFTER, Outlet
 
 QUICK = LiveOptions(backoff=0.001, longest_backoff=0.002)

@@ -19,7 +19,7 @@ from streams import FakePredictor, descriptors, picture, until
 
 from dsrfau_edge.errors import DsrfauError, RuntimeUnavailable
 from dsrfau_edge.following import StreamOptions
-from dsrfau_edge.live_options import LiveOptions
+from dsrfau_edge.live.options import LiveOptions
 from dsrfau_edge.service import service as module
 from dsrfau_edge.service.notify import Notifier
 from dsrfau_edge.service.outlet import Outlet

@@ -9,13 +9,13 @@ import random
 import threading
 from typing import TYPE_CHECKING
 
-from .errors import InputError
+from ..errors import InputError
 from .exchange import Exchange
 from .feeds import Feed, IteratorDone, Origin
-from .live_options import Backoff, LiveOptions
+from .options import Backoff, LiveOptions
 
 if TYPE_CHECKING:
-    from .stream import Frame
+    from ..stream import Frame
 
 _log = logging.getLogger(__name__)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .errors import UsageError
-from .signals.checks import check_count, check_setting, check_type
-from .video_feed import OPEN_TIMEOUT, READ_TIMEOUT
+from ..errors import UsageError
+from ..signals.checks import check_count, check_setting, check_type
+from ..video_feed import OPEN_TIMEOUT, READ_TIMEOUT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

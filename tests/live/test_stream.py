@@ -29,7 +29,7 @@ from dsrfau_edge.following import StreamOptions
 from dsrfau_edge.live import LiveOptions, LiveStream
 from dsrfau_edge.stream import Frame
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 PORTRAIT = ASSETS.parent / "portrait.jpg"
 EVERY = LiveOptions(realtime=False)
 QUICK = LiveOptions(backoff=0.02, longest_backoff=0.1)

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..stream import Frame
 from .feeds import Origin
-from .live_stats import Counters
-from .stream import Frame
+from .stats import Counters
 
 
 class Demand:

@@ -7,10 +7,10 @@ import threading
 import pytest
 from streams import Camera, picture, until
 
-from dsrfau_edge.capture import Capture
 from dsrfau_edge.errors import InputError, RuntimeUnavailable
-from dsrfau_edge.exchange import Demand, Exchange
-from dsrfau_edge.live_options import Backoff, LiveOptions
+from dsrfau_edge.live.capture import Capture
+from dsrfau_edge.live.exchange import Demand, Exchange
+from dsrfau_edge.live.options import Backoff, LiveOptions
 from dsrfau_edge.stream import Frame
 
 QUICK = {"backoff": 0.001, "longest_backoff": 0.002, "stall_after": 30.0}

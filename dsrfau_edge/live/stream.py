@@ -12,22 +12,21 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ..errors import UsageError
+from ..following import StreamOptions
+from ..results import FrameResult
+from ..signals.checks import check_type
 from .capture import Capture
-from .errors import UsageError
 from .feeds import origin_of
-from .following import StreamOptions
-from .live_options import LiveOptions as LiveOptions
-from .live_signals import StopOnSignals
-from .live_stats import LiveStats as LiveStats
-from .live_stats import Meter
-from .live_worker import Worker
-from .results import FrameResult
-from .signals.checks import check_type
+from .options import LiveOptions
+from .stats import LiveStats, Meter
+from .stopping import StopOnSignals
+from .worker import Worker
 
 if TYPE_CHECKING:
-    from .predictor import Predictor
-    from .signals.baseline import NeutralBaseline
-    from .stream import Frame
+    from ..predictor import Predictor
+    from ..signals.baseline import NeutralBaseline
+    from ..stream import Frame
 
 _log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .errors import InputError, UsageError
-from .face.images import Image, as_bgr, read_image
-from .live_options import LiveOptions
-from .stream import FolderSource, Frame, VideoSource, open_source, seconds_of
-from .video_feed import VideoFeed
+from ..errors import InputError, UsageError
+from ..face.images import Image, as_bgr, read_image
+from ..stream import FolderSource, Frame, VideoSource, open_source, seconds_of
+from ..video_feed import VideoFeed
+from .options import LiveOptions
 
 _RATE = 30.0
 _TAKES = (
