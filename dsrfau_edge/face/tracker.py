@@ -92,6 +92,7 @@ class FaceTracker:
         self._tracks: list[_Track] = []
         self._next, self._since, self._turn = 0, 0, 0
         self._time: float | None = None
+        self._size: tuple[int, ...] | None = None
 
     @property
     def ids(self) -> frozenset[int]:
@@ -108,6 +109,9 @@ class FaceTracker:
 
         A timestamp before the last one starts the time anew; the faces stay.
         """
+        if self._size not in (None, image.shape):
+            self._tracks.clear()  # where the faces were is told in pixels of the other size
+        self._size = image.shape
         if self._time is not None and timestamp < self._time:
             for track in self._tracks:
                 track.restart_time(timestamp)

@@ -68,7 +68,6 @@ class LiveStream(Iterator[FrameResult], AsyncIterator[FrameResult]):
         self._signals = StopOnSignals(self._capture.stop) if live.signals else None
         self._clock = self._capture.exchange.clock
         self._time: float | None = None
-        self._size: tuple[int, ...] | None = None
         self._worker: Worker | None = None
         self._pending: Future[FrameResult | None] | None = None
         weakref.finalize(self, self._capture.close)
@@ -206,12 +205,6 @@ class LiveStream(Iterator[FrameResult], AsyncIterator[FrameResult]):
         return None
 
     def _predicted(self, frame: Frame, dropped: int) -> FrameResult:
-        size = frame.image.shape[:2]
-        if self._size not in (None, size):
-            # Where the faces were is told in pixels of the other size.
-            _log.info("%s changes to %dx%d pixels; faces are looked for anew.", frame.source, size[1], size[0])
-            self._stream.reset()
-        self._size = size
         result = self._stream(frame)
         now = self._clock()
         latency_ms = 1000 * (now - (frame.arrival if frame.arrival is not None else now))
