@@ -52,7 +52,7 @@ class Report:
         """An output that ended; the others go on."""
         self._failed.append(name)
         why = str(error) if isinstance(error, DsrfauError) else getattr(error, "strerror", None) or str(error)
-        click.echo(f"error: {name}: {why}. What it had before is kept.", err=True)
+        click.echo(f"error: {name}: {why}. What it had before is kept, where that can be read.", err=True)
 
     def end(self) -> None:
         """End with exit code 1 if an output failed, else 5 if something could not be read."""

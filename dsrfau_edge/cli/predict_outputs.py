@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsrfau_edge.outputs.base import Outputs
+from dsrfau_edge.outputs.base import Output, Outputs
 from dsrfau_edge.outputs.columns import Columns
 
 from .formats import FileOutput
@@ -36,7 +36,7 @@ class Opened:
             UsageError: one does not suit the sources.
         """
         self._outputs, self._given, self._sources, self._aus = outputs, given, sources, aus
-        self._notes: list[Note] = []
+        self._notes: list[tuple[str, Note]] = []
         if given.draw is not None:
             self._draw(given.draw)
         if given.plot is not None:
@@ -51,49 +51,51 @@ class Opened:
         self._file(columns_of(given, predictor, aus, moving=moving))
 
     def notes(self, frames: int) -> list[str]:
-        """What is to be said now that all are closed."""
-        return [said for note in self._notes if (said := note(frames))]
+        """What is to be said now that all are closed; of those that failed it was said when they did."""
+        ended = self._outputs.ended
+        return [said for name, note in self._notes if name not in ended and (said := note(frames))]
+
+    def _add(self, name: str, output: Output, note: Note) -> None:
+        self._outputs.add(name, output)
+        self._notes.append((name, note))
 
     def _file(self, columns: Columns) -> None:
         file, form = self._given.file, self._given.format
-        self._outputs.add(f"-o {file}" if file else "stdout", FileOutput(form, file, columns))
-        if file is not None:
-            self._notes.append(lambda n: f"Wrote {file}: {n} frame{'s' if n > 1 else ''} as {form}." if n else "")
+        name = f"-o {file}" if file else "stdout"
+        said = f"Wrote {file}: %d frame%s as {form}."
+        self._add(name, FileOutput(form, file, columns), lambda n: said % (n, "s" * (n > 1)) if n and file else "")
 
     def _draw(self, out: Path) -> None:
         from .overlay import Overlay
 
         drawn = Overlay(out, self._sources, self._aus, self._given.every)
         drawn.open()
-        self._outputs.add(f"--draw {out}", drawn)
-        self._notes.append(lambda _: _written("Drew", drawn.written, out))
+        self._add(f"--draw {out}", drawn, lambda _: _written("Drew", drawn.written, out))
 
     def _plot(self, out: Path) -> None:
         from .plots import Plots
 
         plots = Plots(out, self._sources, self._aus)
-        self._outputs.add(f"--plot {out}", plots)
-        self._notes.append(lambda _: _written("Plotted", [path for path in plots.written if path.exists()], out))
+        written = plots.written
+        self._add(f"--plot {out}", plots, lambda _: _written("Plotted", [p for p in written if p.exists()], out))
 
     def _rerun(self, target: str) -> None:
         from dsrfau_edge.outputs.background import Background
         from dsrfau_edge.outputs.rerun_view import RerunView
 
-        view = RerunView(target)
+        name, view = f"--rerun {target}", RerunView(target)
         if target.endswith(".rrd"):
-            self._outputs.add(f"--rerun {target}", view)
-            self._notes.append(lambda n: f"Recorded {target}; show it with: rerun {target}" if n else "")
+            self._add(name, view, lambda n: f"Recorded {target}; show it with: rerun {target}" if n else "")
             return
         shown = Background(view, waiting=_SHOWN_LATE)
-        self._outputs.add(f"--rerun {target}", shown)
-        self._notes.append(lambda _: f"Rerun's viewer was too slow for {shown.dropped} frames." * bool(shown.dropped))
+        slow = "Rerun's viewer was too slow for %d frames."
+        self._add(name, shown, lambda _: slow % shown.dropped if shown.dropped else "")
 
     def _send(self, address: str) -> None:
         from dsrfau_edge.outputs.sockets import Sender, told
 
         sender = Sender(address)
-        self._outputs.add(f"--send {address}", sender)
-        self._notes.append(lambda _: told(sender))
+        self._add(f"--send {address}", sender, lambda _: told(sender))
 
 
 def columns_of(given: Given, predictor: Predictor, aus: tuple[str, ...], *, moving: bool) -> Columns:

@@ -56,6 +56,7 @@ class Outputs:
         """
         self._failed = failed
         self._outputs: dict[str, Output] = {}
+        self.ended: set[str] = set()  # names of those that failed
 
     def add(self, name: str, output: Output) -> None:
         """Add one; `name` is what messages call it."""
@@ -79,6 +80,7 @@ class Outputs:
             try:
                 output.close()
             except (OSError, DsrfauError) as error:
+                self.ended.add(name)
                 self._failed(name, error)
         self._outputs.clear()
 
@@ -90,6 +92,7 @@ class Outputs:
                 raise
             except (OSError, DsrfauError) as error:
                 del self._outputs[name]
+                self.ended.add(name)
                 with contextlib.suppress(OSError, DsrfauError):  # the first error is the one to tell
                     output.close()
                 if not self._outputs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -65,12 +66,13 @@ class LineFile:
 
 @contextlib.contextmanager
 def kept(path: Path) -> Iterator[Path]:
-    """A file beside `path` to write to; it takes that name in the end, whatever happens, unless it is empty."""
+    """A file beside `path` to write to; it takes that name when it is whole, and is removed where that fails."""
     part = part_of(path)
     try:
         yield part
-    finally:
         keep(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def part_of(path: Path) -> Path:
@@ -96,3 +98,18 @@ def keep(part: Path, path: Path) -> None:
             part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def room_for(part: Path) -> float:
+    """Bytes that may still be written to a file, as far as the system tells."""
+    left = float("inf")
+    if hasattr(os, "statvfs"):
+        disk = os.statvfs(part)
+        left = float(disk.f_bavail * disk.f_frsize)
+    if sys.platform != "win32":
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+        if limit != resource.RLIM_INFINITY:
+            left = min(left, float(limit - part.stat().st_size))
+    return left

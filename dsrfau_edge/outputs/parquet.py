@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RuntimeUnavailable
 from .columns import Columns
-from .files import keep, part_of
+from .files import keep, part_of, room_for
 
 if TYPE_CHECKING:
     from ..results import Face, FrameResult
 
 SCHEMA = 1
 _ROWS = 4096  # of a row group; what memory holds at most
+# Bytes left for the footer, without which nothing of the file can be read: for the schema, and a column of a row group.
+_FOOTER, _FOOTER_CELL = 1 << 16, 256
 
 
 class Parquet:
@@ -37,12 +41,17 @@ class Parquet:
         self._columns, self._group = columns, group
         self._schema = self._arrow.schema(list(self._fields()), metadata=_metadata(columns))
         self._waiting: dict[str, list[Any]] = {name: [] for name in self._schema.names}
-        self._rows = self._count = 0
+        self._rows = self._count = self._groups = 0
+        self._torn = False  # a row group was written in part
         self._path, self._part = path, part_of(path)
         self._writer = parquet.ParquetWriter(self._part, self._schema, compression="zstd")
 
     def write(self, result: FrameResult) -> None:
-        """Write one frame."""
+        """Write one frame.
+
+        Raises:
+            OSError: the disk is full. Close it then; the row groups before can be read.
+        """
         start = {
             "source": result.source,
             "frame": result.index,
@@ -64,18 +73,31 @@ class Parquet:
                 if self._rows:
                     self._flush()
             finally:
-                self._writer.close()
+                self._finish()
         finally:
-            if self._count:
-                keep(self._part, self._path)
-            else:
-                self._part.unlink(missing_ok=True)
+            self._part.unlink(missing_ok=True)
+
+    def _finish(self) -> None:
+        """Let the file take its name, if all that is in it can be read."""
+        if self._torn:
+            with contextlib.suppress(OSError):
+                self._writer.close()
+            return
+        self._writer.close()
+        if self._count:
+            keep(self._part, self._path)
 
     def _flush(self) -> None:
         table = self._arrow.Table.from_pydict(self._waiting, schema=self._schema)
         self._waiting = {name: [] for name in self._waiting}
         rows, self._rows = self._rows, 0
+        self._groups += 1
+        footer = _FOOTER + _FOOTER_CELL * self._groups * len(self._schema.names)
+        if room_for(self._part) < table.nbytes + footer:
+            raise OSError(errno.ENOSPC, f"the table stops after {self._count} rows, since the disk is full")
+        self._torn = True
         self._writer.write_table(table, row_group_size=rows)
+        self._torn = False
         self._count += rows
 
     def _fields(self) -> Iterator[Any]:

@@ -38,7 +38,7 @@ class Plot:
             raise UsageError(f"A plot cannot be written as {path.name!r}. Give a name ending in .png or .svg.")
         _import_figure()
         self._path, self._aus = path, tuple(aus)
-        self._source = ""
+        self._source: str | None = None
         self._series: dict[int, Series] = {}
         self._events: list[AuEvent] = []
         self._more_faces = self._more_events = 0
@@ -59,10 +59,14 @@ class Plot:
         self._more_events += len(result.events[room:])
 
     def close(self) -> None:
-        """Draw; nothing where no frame came."""
-        if not self._source:
+        """Draw; nothing where no frame came.
+
+        Raises:
+            OSError: it cannot be written; a picture that was there before stays.
+        """
+        if self._source is None:
             return
-        figure = self._draw()
+        figure = self._draw(Path(self._source).name or self._source)
         with kept(self._path) as part:
             about = {"Date": None} if self._path.suffix.lower() == ".svg" else None  # the same input, the same file
             figure.savefig(part, format=self._path.suffix[1:].lower(), dpi=80, metadata=about)
@@ -74,7 +78,7 @@ class Plot:
             del self._series[min(gone, key=lambda number: self._series[number].frames)]
             self._more_faces += 1
 
-    def _draw(self) -> Any:
+    def _draw(self, title: str) -> Any:
         figure_type = _import_figure()
         ordered = sorted(self._series, key=lambda number: -self._series[number].frames)
         faces = sorted(ordered[:_COLUMNS])
@@ -84,12 +88,13 @@ class Plot:
         figure = figure_type(figsize=(width, height))
         figure.subplots_adjust(0.7 / width, 0.5 / height, 1 - 0.2 / width, 1 - 0.7 / height, 0.08, 0.3)
         axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-        title = Path(self._source).name or self._source
         if more:
             title += f" · {more} more face{'s' if more > 1 else ''} seen for shorter"
         if self._more_events:
             title += f" · {self._more_events} later events not marked"
-        figure.suptitle(title if faces else f"{title} · no face", fontsize=11, y=1 - 0.12 / height, va="top")
+        if not faces:
+            title += " · no face"
+        figure.suptitle(title.removeprefix(" · "), fontsize=11, y=1 - 0.12 / height, va="top")
         for column, number in enumerate(faces):
             axes[0, column].set_title(f"face {number}", fontsize=10)
             for row, au in enumerate(self._aus):

@@ -7,6 +7,7 @@ that is started here is told so. See docs/privacy.md.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ import cv2
 import numpy as np
 
 from ..errors import DsrfauError, RuntimeUnavailable
-from .files import keep, part_of
+from .files import keep, part_of, room_for
 from .peer import viewer_address
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ _APPLICATION = "dsrfau-edge"
 _JPEG_QUALITY = 80
 _LEVELS = {"onset": "INFO", "apex": "DEBUG", "offset": "INFO"}
 _REACHED_IN = 5.0
+# What is left on the disk when a recording stops: the SDK writes by a thread of its own, tells nobody here that it
+# could not, and has a footer to write in the end.
+_RESERVE = 8 << 20
 
 
 class RerunView:
@@ -65,7 +69,12 @@ class RerunView:
         self._branch = _branch_of(source.name)
 
     def write(self, result: FrameResult) -> None:
-        """Log one frame."""
+        """Log one frame.
+
+        Raises:
+            OSError: the disk is nearly full, or the file as large as it may be. Close it then; it can be read.
+        """
+        self._require_room()
         rr, stream = self._rerun, self._stream
         branch = self._branch or _branch_of(result.source)
         if result.timestamp is None:
@@ -93,6 +102,10 @@ class RerunView:
         self._stream.disconnect()
         if self._part is not None and self._path is not None:
             keep(self._part, self._path)
+
+    def _require_room(self) -> None:
+        if self._part is not None and room_for(self._part) < _RESERVE:
+            raise OSError(errno.ENOSPC, "the recording stops, since the disk is full", str(self._path))
 
     def _faces(self, result: FrameResult, branch: str) -> None:
         rr, faces = self._rerun, result.faces

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ import cv2
 from ..errors import DsrfauError
 from ..face.images import Image
 from ..stream import opencv_name
-from .files import keep, part_of
+from .files import keep, part_of, room_for
 
 # What is left on the disk when a recording stops: OpenCV says nothing when it cannot write, and the index at the end of
 # an MP4, without which nothing of it can be read, needs room too.
@@ -55,7 +53,7 @@ class VideoFile:
         Raises:
             OSError: the disk is nearly full, or the file as large as it may be. Close it then; it can be read.
         """
-        left = self._left() - _INDEX * self._frames
+        left = room_for(self._part) - _INDEX * self._frames
         if left < self._reserve:
             raise OSError(
                 errno.ENOSPC,
@@ -74,17 +72,3 @@ class VideoFile:
             keep(self._part, self._path)
         else:
             self._part.unlink(missing_ok=True)
-
-    def _left(self) -> float:
-        """Bytes that may still be written, as far as the system tells."""
-        left = float("inf")
-        if hasattr(os, "statvfs"):
-            disk = os.statvfs(self._part)
-            left = float(disk.f_bavail * disk.f_frsize)
-        if sys.platform != "win32":
-            import resource
-
-            limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
-            if limit != resource.RLIM_INFINITY:
-                left = min(left, float(limit - self._part.stat().st_size))
-        return left

@@ -198,6 +198,8 @@ def test_a_disk_that_is_full_ends_the_recording_only(tiny_bundle, tmp_path):
     assert done.returncode == 1, done.stderr
     assert "the recording stops after" in done.stderr
     assert "What it had before is kept" in done.stderr
+    assert "Drew" not in done.stderr, "it was said that it failed"
+    assert "Wrote out.jsonl: 30 frames" in done.stderr
     assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 30, "the others go on"
     frames = cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FRAME_COUNT)
     assert 0 < frames < 30

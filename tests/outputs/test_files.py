@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from dsrfau_edge.outputs.files import LineFile
+from dsrfau_edge.outputs.files import LineFile, kept
 
 LIMITED = """
 import resource, sys
@@ -68,3 +68,15 @@ def test_a_pipe_is_written_to_directly(tmp_path):
 def test_a_folder_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         LineFile(tmp_path / "no" / "out.csv")
+
+
+def test_what_fails_halfway_replaces_nothing(tmp_path):
+    (tmp_path / "plot.png").write_text("before")
+    with pytest.raises(OSError, match="full"), kept(tmp_path / "plot.png") as part:  # noqa: PT012 - as it happens
+        part.write_text("half")
+        raise OSError(28, "full")
+    assert (tmp_path / "plot.png").read_text() == "before"
+    with kept(tmp_path / "plot.png") as part:
+        part.write_text("whole")
+    assert (tmp_path / "plot.png").read_text() == "whole"
+    assert [path.name for path in tmp_path.iterdir()] == ["plot.png"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import signal
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,7 @@ from faces import AUS, make_face, make_result
 
 from dsrfau_edge.outputs.columns import Columns
 
+resource = pytest.importorskip("resource", reason="limits on files are POSIX")
 pq = pytest.importorskip("pyarrow.parquet", reason="needs the extra parquet")
 
 COLUMNS = Columns(AUS, ("AU04", "AU12"), raw=True, neutral=True, about={"bundle": "tiny"})
@@ -76,3 +79,56 @@ def test_without_pyarrow_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(RuntimeUnavailable, match=r"dsrfau-edge\[parquet\]"):
         Parquet(tmp_path / "out.parquet", COLUMNS)
+
+
+def fill(path, room, monkeypatch, rows=40):
+    """Write more than there is room for; the error."""
+    from dsrfau_edge.outputs import parquet
+
+    monkeypatch.setattr(parquet, "room_for", room)
+    output = parquet.Parquet(path, COLUMNS, group=8)
+    with pytest.raises(OSError) as caught:  # noqa: PT011, PT012 - its number is looked at; which write fails is open
+        for index in range(rows):
+            output.write(make_result(tracked(0), index=index, timestamp=index / 30, source="clip.mp4"))
+    output.close()
+    return caught.value
+
+
+def test_a_disk_that_fills_leaves_a_table_that_can_be_read(tmp_path, monkeypatch):
+    left = iter([1e9, 1e9, 1e4])
+    error = fill(tmp_path / "out.parquet", lambda _: next(left), monkeypatch)
+    assert error.errno == errno.ENOSPC
+    assert "after 16 rows" in str(error)
+    assert pq.read_table(tmp_path / "out.parquet")["frame"].to_pylist() == list(range(16))
+    assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
+
+
+def test_a_torn_table_replaces_nothing(tmp_path, monkeypatch):
+    """Where the system says that there is room, and there is none."""
+    from dsrfau_edge.outputs.parquet import Parquet
+
+    before = Parquet(tmp_path / "out.parquet", COLUMNS)
+    before.write(make_result(tracked(0), timestamp=0.0))
+    before.close()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, limits[1]))
+        fill(tmp_path / "out.parquet", lambda _: 1e9, monkeypatch, rows=2000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert pq.read_table(tmp_path / "out.parquet").num_rows == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
+
+
+def test_what_is_left_for_the_footer_is_enough(tmp_path):
+    from dsrfau_edge.outputs import parquet
+
+    output = parquet.Parquet(tmp_path / "out.parquet", COLUMNS, group=1)
+    for index in range(200):
+        output.write(make_result(tracked(0), index=index, timestamp=index / 30, source="clip.mp4"))
+    output.close()
+    about = pq.read_metadata(tmp_path / "out.parquet")
+    needed = about.serialized_size + len(output._schema.serialize()) * 2
+    assert needed < parquet._FOOTER + parquet._FOOTER_CELL * about.num_row_groups * about.num_columns

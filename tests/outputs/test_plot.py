@@ -104,6 +104,11 @@ def test_no_face_and_no_frame(tmp_path):
     assert not (tmp_path / "nothing.png").exists()
 
 
+def test_frames_without_a_source_are_drawn(tmp_path):
+    plot(tmp_path / "unnamed.png", source="")
+    assert cv2.imread(str(tmp_path / "unnamed.png")).std() > 5
+
+
 def test_names_that_are_no_plots(tmp_path):
     for name in ("plot.jpg", "plot", "plot.pdf"):
         with pytest.raises(UsageError, match=r"\.svg"):

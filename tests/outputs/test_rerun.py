@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -72,6 +73,20 @@ def test_without_pictures(tmp_path):
     record(tmp_path / "out.rrd", image=None)
     assert not any("image" in entity for entity in read(tmp_path / "out.rrd"))
     assert b"\xff\xd8\xff" not in (tmp_path / "out.rrd").read_bytes()
+
+
+def test_a_disk_that_fills_leaves_a_recording_that_can_be_read(tmp_path, monkeypatch):
+    left = iter([1e9, 1e9, 1e6])
+    monkeypatch.setattr("dsrfau_edge.outputs.rerun_view.room_for", lambda _: next(left))
+    view = RerunView(str(tmp_path / "out.rrd"))
+    results = [make_result(make_face(0), index=n, timestamp=n / 30, source="clip.mp4") for n in range(3)]
+    view.write(results[0])
+    view.write(results[1])
+    with pytest.raises(OSError, match="the disk is full") as caught:
+        view.write(results[2])
+    view.close()
+    assert caught.value.errno == errno.ENOSPC
+    assert len(read(tmp_path / "out.rrd")["/clip.mp4/aus/face_0"]["Scalars:scalars"]) == 2
 
 
 def test_pictures_have_a_timeline_of_their_own(tmp_path):
