@@ -577,9 +577,13 @@ def test_signal_handlers_are_left_alone_by_other_threads_and_failed_starts():
 def test_ctrl_c_is_not_swallowed():
     never = threading.Event()
     stream = live(iter(lambda: never.wait(60), 1))
-    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
-    with pytest.raises(KeyboardInterrupt), stream:
-        next(stream)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has it ignored
+    try:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt), stream:
+            next(stream)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert stream.stats.state == "ended"
     never.set()
 
