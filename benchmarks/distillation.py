@@ -1,9 +1,10 @@
 """Does distillation help? The student alone, with each loss, and with all, over several seeds.
 
-One teacher is trained, then the same student once per arm and seed. All see the same rendered identities of the rigs
-that are trained on; they are scored on identities of these rigs that they have not seen, and on a whole rig that none
-of them (nor the teacher) has seen. Arms of one seed share initial weights, draws and augmentation, so that they are
-compared in pairs. A killed run goes on where it was; finished runs are kept. See README.md beside it.
+One teacher is trained (or taken from elsewhere), then the same student once per arm and seed. All see the same rendered
+identities of the rigs that are trained on; they are scored on identities of these rigs that they have not seen, and on
+a whole rig that none of them (nor the teacher) has seen, where one is held out. Arms of one seed share initial weights,
+draws and augmentation, so that they are compared in pairs. A killed run goes on where it was; finished runs are kept.
+See README.md beside it.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ MORE: Mapping[str, tuple[str, ...] | None] = {
 }
 METRICS = ("icc", "pcc", "mae")
 SPLITS = ("new identities", "new rig")
+NO_RIG = "none"
 
 
 class Job(NamedTuple):
@@ -68,20 +70,22 @@ class Job(NamedTuple):
 
 def settings_of(options: argparse.Namespace) -> list[str]:
     """What all runs change in the recipe."""
-    return [f"data.protocol=rig={options.rig}", f"data.held_out={options.held_out}", *options.settings]
+    protocol = "identities" if options.rig == NO_RIG else f"rig={options.rig}"
+    return [f"data.protocol={protocol}", f"data.held_out={options.held_out}", *options.settings]
 
 
 def train_teacher(options: argparse.Namespace) -> Path:
-    """Train the teacher, or keep it; returns its checkpoint folder."""
+    """Train the teacher, or keep it, or take the one that is named; returns its checkpoint folder."""
     from dsrfau_edge.train.data.prepared import load_prepared
     from dsrfau_edge.train.recipes import load_recipe
     from dsrfau_edge.train.run import RunOptions, train_role
 
     data = load_prepared(options.data, limit=options.limit)
-    recipe = load_recipe(options.recipe, settings_of(options))
-    train_role("teacher", data, recipe, RunOptions(options.output, report=_say))
-    folder: Path = options.output / "teacher"
-    _scored(folder, data, options)
+    folder: Path = options.teacher or options.output / "teacher"
+    if options.teacher is None:
+        recipe = load_recipe(options.recipe, settings_of(options))
+        train_role("teacher", data, recipe, RunOptions(options.output, report=_say))
+    _scored(folder, data, options, kept=options.output / "teacher-scores.json")
     return folder
 
 
@@ -94,22 +98,22 @@ def train_student(job: Job) -> dict[str, Any]:
     options, settings = job.options, {**ARMS, **MORE}[job.arm]
     data = load_prepared(options.data, limit=options.limit)
     recipe = load_recipe(options.recipe, [*settings_of(options), *(settings or ())])
-    teacher = None if settings is None else options.output / "teacher"
+    teacher = None if settings is None else options.teacher or options.output / "teacher"
     train_role(
         "student", data, recipe, RunOptions(job.folder, seed=job.seed, report=lambda text: None), teacher=teacher
     )
-    scores = _scored(job.folder / "student", data, options)
-    _say(f"{job.arm}, seed {job.seed}: " + ", ".join(f"{name} icc {scores[name]['icc']:.3f}" for name in SPLITS))
+    scores = _scored(job.folder / "student", data, options, kept=job.folder / "student-scores.json")
+    told = [f"{name} icc {scores[name]['icc']:.3f}, pcc {scores[name]['pcc']:.3f}" for name in _splits(scores)]
+    _say(f"{job.arm}, seed {job.seed}: " + "; ".join(told))
     return {"arm": job.arm, "seed": job.seed, **scores}
 
 
-def _scored(folder: Path, data: Any, options: argparse.Namespace) -> dict[str, Any]:
-    """Mean metrics of a checkpoint on both splits and its costs; kept beside it."""
+def _scored(folder: Path, data: Any, options: argparse.Namespace, *, kept: Path) -> dict[str, Any]:
+    """Mean metrics of a checkpoint on the splits and its costs; kept in a file."""
     from dsrfau_edge.train.checkpoint import load_network
     from dsrfau_edge.train.inference import held_out_metrics
 
     network, checkpoint = load_network(folder)
-    kept = folder.parent / f"{folder.name}-scores.json"
     digest = checkpoint.training["fingerprint"]
     if kept.is_file() and json.loads(kept.read_text())["fingerprint"] == digest:
         scores: dict[str, Any] = json.loads(kept.read_text())
@@ -117,7 +121,7 @@ def _scored(folder: Path, data: Any, options: argparse.Namespace) -> dict[str, A
     on_rig = np.array([record.get("rig") == options.rig for record in data.meta])
     held = data.split("held-out", held_out=options.held_out)
     positions = {"new identities": held[~on_rig[held]], "new rig": np.flatnonzero(on_rig)}
-    scores = {name: held_out_metrics(network, data, positions[name], split=name) for name in SPLITS}
+    scores = {name: held_out_metrics(network, data, own, split=name) for name, own in positions.items() if len(own)}
     scores = {
         "fingerprint": digest,
         **{
@@ -129,6 +133,10 @@ def _scored(folder: Path, data: Any, options: argparse.Namespace) -> dict[str, A
     }
     kept.write_text(json.dumps(scores, indent=1))
     return scores
+
+
+def _splits(scores: Mapping[str, Any]) -> list[str]:
+    return [split for split in SPLITS if split in scores]
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -146,7 +154,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     for arm in dict.fromkeys(row["arm"] for row in rows):
         runs = [row for row in rows if row["arm"] == arm]
         entry: dict[str, Any] = {"arm": arm, "seeds": len(runs)}
-        for split in SPLITS:
+        for split in _splits(rows[0]):
             entry[split] = {}
             for metric in METRICS:
                 values = [row[split][metric] for row in runs]
@@ -174,23 +182,22 @@ def interval(values: Sequence[float]) -> list[float] | None:
 
 def markdown(report: Mapping[str, Any]) -> str:
     """The report as a table."""
-    lines = [
-        "| arm | seeds | " + " | ".join(f"{split}: ICC | gain | PCC | MAE" for split in SPLITS) + " |",
-        "|---|---|" + "---|" * 8,
+    teacher, splits = report["teacher"], _splits(report["teacher"])
+    titles = (f"{split}: ICC | gain | PCC | gain | MAE" for split in splits)
+    lines = ["| arm | seeds | " + " | ".join(titles) + " |", "|---|---|" + "---|" * 5 * len(splits)]
+    cells = [
+        f"{teacher[split]['icc']:.3f} | | {teacher[split]['pcc']:.3f} | | {teacher[split]['mae']:.3f}"
+        for split in splits
     ]
-    teacher = report["teacher"]
-    cells = [f"{teacher[split][metric]:.3f}" for split in SPLITS for metric in METRICS]
-    lines.append(f"| *teacher* | 1 | {cells[0]} | | {cells[1]} | {cells[2]} | {cells[3]} | | {cells[4]} | {cells[5]} |")
+    lines.append(f"| *teacher* | 1 | {' | '.join(cells)} |")
     for row in report["arms"]:
         cells = []
-        for split in SPLITS:
-            icc = row[split]["icc"]
-            spread = f" ± {(icc['interval'][1] - icc['interval'][0]) / 2:.3f}" if icc["interval"] else ""
-            gain = "" if icc["gain"] is None else f"{icc['gain']:+.3f}"
-            if icc["gain_interval"]:
-                gain += " [{:+.3f}, {:+.3f}]".format(*icc["gain_interval"])
-            cells += [f"{icc['mean']:.3f}{spread}", gain]
-            cells += [f"{row[split][metric]['mean']:.3f}" for metric in ("pcc", "mae")]
+        for split in splits:
+            for metric in ("icc", "pcc"):
+                score = row[split][metric]
+                spread = f" ± {(score['interval'][1] - score['interval'][0]) / 2:.3f}" if score["interval"] else ""
+                cells += [f"{score['mean']:.3f}{spread}", _gain(score)]
+            cells.append(f"{row[split]['mae']['mean']:.3f}")
         lines.append(f"| {row['arm']} | {row['seeds']} | " + " | ".join(cells) + " |")
     lines += ["", "| network | parameters | MACs | ms a crop |", "|---|---|---|---|"]
     for name, cost in report["costs"].items():
@@ -199,25 +206,34 @@ def markdown(report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _gain(score: Mapping[str, Any]) -> str:
+    if score["gain"] is None:
+        return ""
+    return f"{score['gain']:+.3f}" + (
+        " [{:+.3f}, {:+.3f}]".format(*score["gain_interval"]) if score["gain_interval"] else ""
+    )
+
+
 def plot(report: Mapping[str, Any], path: Path) -> None:
-    """Gains over the student alone with their intervals, a panel per split; nothing where no arm has a gain."""
+    """Gains over the student alone, a panel per split and metric; nothing where no arm has a gain."""
     from matplotlib.figure import Figure
 
-    rows = [row for row in report["arms"] if row[SPLITS[0]]["icc"]["gain"] is not None]
+    rows = [row for row in report["arms"] if row["arm"] != "alone" and row[SPLITS[0]]["icc"]["gain"] is not None]
     if not rows:
         return
-    figure = Figure(figsize=(8.5, 0.9 + 0.42 * len(rows)), layout="constrained")
-    for axes, split in zip(figure.subplots(1, 2, sharey=True), SPLITS, strict=True):
+    panels = [(split, metric) for split in _splits(rows[0]) for metric in ("icc", "pcc")]
+    figure = Figure(figsize=(1.5 + 3.5 * len(panels), 0.9 + 0.42 * len(rows)), layout="constrained")
+    for axes, (split, metric) in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
         for place, row in enumerate(reversed(rows)):
-            icc = row[split]["icc"]
-            low, high = icc["gain_interval"] or (icc["gain"], icc["gain"])
+            score = row[split][metric]
+            low, high = score["gain_interval"] or (score["gain"], score["gain"])
             clear = low > 0 or high < 0
             axes.plot([low, high], [place, place], color="tab:blue" if clear else "tab:gray", lw=2.5)
-            axes.plot(icc["gain"], place, "o", color="tab:blue" if clear else "tab:gray")
+            axes.plot(score["gain"], place, "o", color="tab:blue" if clear else "tab:gray")
         axes.axvline(0, color="black", lw=0.8)
         axes.set_yticks(range(len(rows)), [row["arm"] for row in reversed(rows)])
         axes.set_title(split)
-        axes.set_xlabel("mean ICC(3,1) above the student alone")
+        axes.set_xlabel(f"mean {'ICC(3,1)' if metric == 'icc' else 'PCC'} above the student alone")
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=130)
 
@@ -263,14 +279,16 @@ def _report(options: argparse.Namespace, jobs: Sequence[Job], rows: Sequence[dic
     from dsrfau_edge.checkpoint import read_checkpoint
 
     teacher = json.loads((options.output / "teacher-scores.json").read_text())
-    checkpoint = read_checkpoint(options.output / "teacher")
+    checkpoint = read_checkpoint(options.teacher or options.output / "teacher")
+    student = read_checkpoint(jobs[-1].folder / "student")
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "machine": f"{platform.machine()}, {multiprocessing.cpu_count()} cores",
         "command": " ".join(["python benchmarks/distillation.py", *sys.argv[1:]]),
         "held_out_rig": options.rig,
-        "samples": {split: teacher[split]["samples"] for split in SPLITS} | {"train": checkpoint.training["samples"]},
-        "recipe": read_checkpoint(jobs[-1].folder / "student").training["recipe"],
+        "samples": {split: teacher[split]["samples"] for split in _splits(teacher)}
+        | {"train": student.training["samples"], "teacher's": checkpoint.training["samples"]},
+        "recipe": student.training["recipe"],
         "teacher": teacher,
         "arms": summarise(rows),
         "runs": rows,
@@ -301,7 +319,8 @@ def _arguments(arguments: Iterable[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, action="append", required=True, help="prepared renders of several rigs")
     parser.add_argument("-o", "--output", type=Path, required=True, help="folder of the runs and the report")
     parser.add_argument("--recipe", default="dsrfau-nano", help="whose teacher and student; default dsrfau-nano")
-    parser.add_argument("--rig", default="ict", help="the rig to hold out; default ict")
+    parser.add_argument("--rig", default="ict", help=f"the rig to hold out, or {NO_RIG}; default ict")
+    parser.add_argument("--teacher", type=Path, help="its checkpoint, in place of training one; of the same protocol")
     parser.add_argument("--held-out", type=float, default=0.12, help="share of the other identities to hold out")
     parser.add_argument("--seeds", type=_count, default=3, help="students per arm")
     parser.add_argument("--arm", action="append", choices=[*ARMS, *MORE], help="only these; default the first five")

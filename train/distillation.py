@@ -24,8 +24,9 @@ class DistillationTask(HeatmapTask):
     """A student, its frozen teacher, and 1×1 adaptors where their widths differ.
 
     The adaptors carry the student's stages to the teacher's width for the feature-map and the channel-wise loss, exist
-    in training only and are not exported. The region-wise loss needs none: it compares positions, and so acts on the
-    student's own features.
+    in training only and are not exported. They end in a ReLU, as the teacher's stages do: those are zero nearly
+    everywhere, which no linear map of the student's gives (ADR 18). The region-wise loss needs none: it compares
+    positions, and so acts on the student's own features.
 
     Args:
         student: the network to train.
@@ -91,4 +92,4 @@ class DistillationTask(HeatmapTask):
 
 
 def _adaptor(student: int, teacher: int) -> nn.Module:
-    return nn.Identity() if student == teacher else nn.Conv2d(student, teacher, 1)
+    return nn.Identity() if student == teacher else nn.Sequential(nn.Conv2d(student, teacher, 1), nn.ReLU())

@@ -26,7 +26,7 @@ from .task import HeatmapTask
 
 #: File of the state after the last finished epoch, in the run's folder.
 LAST = "last.ckpt"
-#: Held-out samples looked at after every epoch; all of them at the end.
+#: Held-out samples looked at after every epoch, but no more than are trained on; all of them at the end.
 _EPOCH_CHECK = 1000
 
 
@@ -73,7 +73,7 @@ def fit(
         workers=chosen.workers,
         drop_last=True,
     )
-    checked = np.random.default_rng(0).permutation(held_out)[:_EPOCH_CHECK]
+    checked = np.random.default_rng(0).permutation(held_out)[: min(_EPOCH_CHECK, len(positions))]
     held = make_loader(CropDataset(data, augmentation=None, seed=seed), FixedSampler(checked), batch=64, workers=0)
     module = TrainingModule(
         task.to(memory_format=torch.channels_last),  # type: ignore[call-overload]

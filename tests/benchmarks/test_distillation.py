@@ -18,6 +18,7 @@ pytest.importorskip("matplotlib", reason="the picture needs the synth extra")
 
 from dsrfau_edge.checkpoint import WEIGHTS  # noqa: E402
 from dsrfau_edge.shards import read_index, write_index, write_shard  # noqa: E402
+from dsrfau_edge.train.data.prepared import load_prepared  # noqa: E402
 
 SCRIPT = Path(__file__).resolve().parents[2] / "benchmarks" / "distillation.py"
 
@@ -81,3 +82,15 @@ def test_a_whole_run_and_what_is_kept(bench, tmp_path, capsys):
     bench.main(command)
     assert capsys.readouterr().out == run.stdout
     assert weights.stat().st_mtime_ns == before
+
+    # The same teacher for students of few persons; no rig is left out, so that there is nothing to say of a new one.
+    bench.main([*command[:2], "-o", str(tmp_path / "few"), *command[4:], "--teacher", str(tmp_path / "out" / "teacher"),
+                "--rig", "none", "--set", "data.held_out=0.6"])  # fmt: skip
+    few = json.loads((tmp_path / "few" / "distillation.json").read_text())
+    assert set(few["arms"][0]) == {"arm", "seeds", "new identities"}
+    assert "new rig" not in capsys.readouterr().out
+    data = load_prepared([folder])
+    assert few["samples"]["train"] == len(data.split("train", held_out=0.6))
+    assert few["samples"]["new identities"] == len(data.split("held-out", held_out=0.3))
+    assert not (tmp_path / "few" / "teacher").exists()
+    assert few["teacher"]["fingerprint"] == report["teacher"]["fingerprint"]

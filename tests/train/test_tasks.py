@@ -62,7 +62,9 @@ def test_the_teacher_is_frozen_and_in_evaluation_mode():
 
 def test_adaptors_stand_where_widths_differ_and_are_no_part_of_the_student():
     task = make_distillation(DistillationConfig(feature_stages=("stride8", "stride4")))
-    assert isinstance(task.adaptors["stride8"], torch.nn.Conv2d)
+    convolution, rectifier = task.adaptors["stride8"]
+    assert isinstance(convolution, torch.nn.Conv2d)
+    assert isinstance(rectifier, torch.nn.ReLU), "the teacher's stages are never negative"
     assert isinstance(task.adaptors["stride4"], torch.nn.Identity)
     assert not any("adaptor" in name for name in task.network.state_dict())
 

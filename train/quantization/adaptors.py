@@ -20,13 +20,15 @@ _RIDGE = 1e-4
 def fit_adaptors(task: DistillationTask, crops: torch.Tensor) -> None:
     """Set every adaptor to the linear map that best makes the teacher's stage of the student's.
 
+    The ReLU behind it is left out of the fit; it only brings closer to stages that are never negative.
+
     Args:
         task: its adaptors are changed; its networks are looked at in evaluation mode.
         crops: uint8 `[n, side, side, 3]`.
     """
     training = task.training
     task.eval()
-    layers = {name: layer for name, layer in task.adaptors.items() if isinstance(layer, nn.Conv2d)}
+    layers = {name: adaptor[0] for name, adaptor in task.adaptors.items() if isinstance(adaptor, nn.Sequential)}
     squares: dict[str, torch.Tensor] = {}
     products: dict[str, torch.Tensor] = {}
     for batch in torch.split(crops, _BATCH) if layers else ():
