@@ -20,12 +20,12 @@ import torch
 
 def gradient_shares(options: argparse.Namespace) -> dict[str, Any]:
     """Values and gradients of all losses; see the module."""
+    from dsrfau_edge.train.adaptors import fit_adaptors
     from dsrfau_edge.train.checkpoint import load_network
     from dsrfau_edge.train.data.prepared import load_prepared
     from dsrfau_edge.train.distillation import DistillationTask
     from dsrfau_edge.train.networks.heatmap import HeatmapNetwork
     from dsrfau_edge.train.networks.upsampler import STAGES
-    from dsrfau_edge.train.quantization.adaptors import fit_adaptors
     from dsrfau_edge.train.recipes import load_recipe
     from dsrfau_edge.train.run import make_task
 

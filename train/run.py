@@ -23,7 +23,8 @@ from dsrfau_edge import __version__
 from dsrfau_edge.checkpoint import DESCRIPTION, Checkpoint, read_checkpoint, require_replaceable
 from dsrfau_edge.errors import DataError, UsageError
 
-from .checkpoint import load_network, save_checkpoint, start_from
+from .adaptors import fit_adaptors
+from .checkpoint import CALIBRATION_COUNT, load_network, save_checkpoint, start_from
 from .data.prepared import Indices, PreparedData
 from .distillation import DistillationTask
 from .fitting import LAST, Fitting, fit
@@ -138,6 +139,8 @@ def train_role(
         if init is not None:
             share = start_from(made.network, data.index.sites, init)
             options.report(f"{role}: {share:.0%} of the weights start as those of {init}")
+            if isinstance(made, DistillationTask):
+                fit_adaptors(made, calibration_crops(data, recipe, options.seed))
         return made
 
     def finish(trained: HeatmapTask) -> tuple[HeatmapNetwork, Mapping[str, Any]]:
@@ -195,6 +198,12 @@ def execute(job: Job, data: PreparedData, recipe: Recipe, options: RunOptions) -
 def calibration_order(positions: Indices, seed: int) -> Indices:
     """Training positions in the order in which a checkpoint takes its calibration crops from them."""
     return np.random.default_rng(seed).permutation(positions)
+
+
+def calibration_crops(data: PreparedData, recipe: Recipe, seed: int) -> torch.Tensor:
+    """The crops that a checkpoint will carry, uint8 `[n, side, side, 3]`."""
+    chosen = calibration_order(data.split("train", **recipe.data.split_options()), seed)[:CALIBRATION_COUNT]
+    return torch.from_numpy(np.stack([data.frame(int(position))[0] for position in chosen]))
 
 
 def evaluate_splits(network: HeatmapNetwork, data: PreparedData, recipe: Recipe) -> dict[str, Any]:

@@ -241,6 +241,26 @@ def test_a_run_starts_from_a_checkpoint(tmp_path, data):
     assert second.training["fingerprint"] != first.training["fingerprint"]
 
 
+def test_a_start_from_a_checkpoint_fits_the_adaptors_to_it(tmp_path, data, monkeypatch):
+    """Random ones would first pull the student away from what it knows."""
+    train_role("teacher", data, recipe(), RunOptions(tmp_path))
+    train_role("student", data, recipe(), RunOptions(tmp_path), teacher=tmp_path / "teacher")
+    gently = recipe("student.learning_rate=1e-9", "student.weight_decay=0")
+
+    def feature_map(name):
+        options = RunOptions(tmp_path / name)
+        train_role("student", data, gently, options, teacher=tmp_path / "teacher", init=tmp_path / "student")
+        with (tmp_path / name / "runs/student/csv-0/metrics.csv").open() as lines:
+            (value,) = [
+                row["train/feature_map_epoch"] for row in csv.DictReader(lines) if row["train/feature_map_epoch"]
+            ]
+        return float(value)
+
+    fitted = feature_map("fitted")
+    monkeypatch.setattr("dsrfau_edge.train.run.fit_adaptors", lambda task, crops: None)
+    assert fitted < 0.5 * feature_map("random")
+
+
 def test_only_what_is_built_alike_is_taken_over(tmp_path, data):
     train_role("student", data, recipe(), RunOptions(tmp_path))
     source, _ = load_network(tmp_path / "student")

@@ -12,16 +12,16 @@ import torch
 
 from dsrfau_edge.metrics import evaluate, sites_to_aus
 
-from ..checkpoint import CALIBRATION_COUNT, load_network
+from ..adaptors import fit_adaptors
+from ..checkpoint import load_network
 from ..data.prepared import PreparedData
 from ..distillation import DistillationTask
 from ..inference import predict_all
 from ..networks.heatmap import HeatmapNetwork
 from ..recipes import Recipe
-from ..run import RunOptions, calibration_order, make_task
+from ..run import RunOptions, calibration_crops, make_task
 from ..spread import match_spread
 from ..task import HeatmapTask
-from .adaptors import fit_adaptors
 from .equalize import equalize
 from .network import FakeQuantizedNetwork
 from .scheme import Scheme
@@ -46,7 +46,7 @@ class Tuning:
     def task(self) -> HeatmapTask:
         """The checkpoint's network under fake quantization, and the losses of its training."""
         trained, described = load_network(self.folder)
-        crops = self._calibration()
+        crops = calibration_crops(self.data, self.recipe, self.options.seed)
         every, frozen = self.recipe.qat.every, self.recipe.qat.frozen_stages
         network = FakeQuantizedNetwork(trained, self.scheme, crops, every=every).eval()
         self._before = self._cost(network)
@@ -80,12 +80,6 @@ class Tuning:
             "held_out": {"before": self._before, "equalized": self._equalized, "after": after},
         }
         return network.unquantized().to(network.ranges.device), told
-
-    def _calibration(self) -> torch.Tensor:
-        """The crops that the checkpoint will carry: what the exporter finds the ranges on."""
-        positions = self.data.split("train", **self.recipe.data.split_options())
-        chosen = calibration_order(positions, self.options.seed)[:CALIBRATION_COUNT]
-        return torch.from_numpy(np.stack([self.data.frame(int(position))[0] for position in chosen]))
 
     def _cost(self, network: FakeQuantizedNetwork) -> dict[str, float | None]:
         """Mean ICC(3,1) in float and in int8, and the mean difference of an AU's intensity between the two."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..distillation import DistillationTask
+from .distillation import DistillationTask
 
 _BATCH = 32
 #: Of the mean square of the student's features: keeps channels that never fire from being divided by.
