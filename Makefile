@@ -68,7 +68,7 @@ LOOKS = --rig makehuman $(if $(ICT),--rig "ict=$(ICT)") $(if $(ASSETS),--assets 
 student: $(VENV)/.full
 	$(BIN)/dsrfau-synth render --count 30720 --seed 0 -o runs/faces $(LOOKS)
 	$(BIN)/dsrfau-train all --data runs/faces -o runs/s --recipe dsrfau-s
-	$(BIN)/dsrfau-train student --data runs/faces -o runs/nano --recipe dsrfau-nano --teacher runs/s/teacher --init runs/s/student
+	$(BIN)/dsrfau-train student --data runs/faces -o runs/nano --recipe dsrfau-nano --teacher runs/s/student --init runs/s/student
 	$(BIN)/dsrfau-export runs/s/student --target onnx --int8 --dynamic-batch --gate-data runs/faces --max-drop 0.02 -o runs/dsrfau-s.dsrfau --overwrite
 	$(BIN)/dsrfau-export runs/nano/student --target onnx --int8 --dynamic-batch --gate-data runs/faces --max-drop 0.02 -o runs/dsrfau-nano.dsrfau --overwrite
 	$(BIN)/dsrfau-synth render --count 1536 --seed 802 -o runs/near $(LOOKS)

@@ -23,16 +23,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 NONE = ("distillation.feature_map=0.0", "distillation.region_wise=0.0", "distillation.channel_wise=0.0")
-#: Recipe settings of each arm; None in place of them: no teacher.
-ARMS: Mapping[str, tuple[str, ...] | None] = {
-    "alone": None,
+#: Recipe settings of each arm; those called alone have no teacher.
+ALONE = "alone"
+ARMS: Mapping[str, tuple[str, ...]] = {
+    ALONE: (),
     "feature map": NONE[1:],
     "region-wise": (NONE[0], NONE[2]),
     "channel-wise": NONE[:2],
     "all": (),
 }
 #: Asked for by name: other forms of the losses, and what the sampler and the loss do against imbalance.
-MORE: Mapping[str, tuple[str, ...] | None] = {
+MORE: Mapping[str, tuple[str, ...]] = {
     "all, centred": ("distillation.centred=true",),
     "all, softmax": ("distillation.temperature=1.0",),
     "all, stride 4 too": ("distillation.relation_stages=['stride8', 'stride4']",),
@@ -46,8 +47,9 @@ MORE: Mapping[str, tuple[str, ...] | None] = {
     "feature map, softmax": ("distillation.temperature=1.0", *NONE[1:]),
     "region-wise, ten times": ("distillation.region_wise=10.0", NONE[0], NONE[2]),
     "channel-wise, centred": ("distillation.centred=true", *NONE[:2]),
-    "all, even draws": ("data.balance=0.0",),
-    "all, even pixels": ("student.foreground=0.0",),
+    "alone, even draws": ("data.balance=0.0",),
+    "alone, even pixels": ("student.foreground=0.0",),
+    "alone, even draws and pixels": ("data.balance=0.0", "student.foreground=0.0"),
 }
 METRICS = ("icc", "pcc", "mae")
 SPLITS = ("new identities", "new rig")
@@ -97,8 +99,8 @@ def train_student(job: Job) -> dict[str, Any]:
 
     options, settings = job.options, {**ARMS, **MORE}[job.arm]
     data = load_prepared(options.data, limit=options.limit)
-    recipe = load_recipe(options.recipe, [*settings_of(options), *(settings or ())])
-    teacher = None if settings is None else options.teacher or options.output / "teacher"
+    recipe = load_recipe(options.recipe, [*settings_of(options), *settings])
+    teacher = None if job.arm.startswith(ALONE) else options.teacher or options.output / "teacher"
     train_role(
         "student", data, recipe, RunOptions(job.folder, seed=job.seed, report=lambda text: None), teacher=teacher
     )
@@ -149,7 +151,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         `{arm, seeds, SPLIT: {METRIC: {mean, interval, gain, gain_interval}}}`; intervals are Student's 95 % over the
         seeds, None for fewer than two.
     """
-    base = {row["seed"]: row for row in rows if row["arm"] == "alone"}
+    base = {row["seed"]: row for row in rows if row["arm"] == ALONE}
     table = []
     for arm in dict.fromkeys(row["arm"] for row in rows):
         runs = [row for row in rows if row["arm"] == arm]
@@ -162,8 +164,8 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 entry[split][metric] = {
                     "mean": float(np.mean(values)),
                     "interval": interval(values),
-                    "gain": float(np.mean(gains)) if gains and arm != "alone" else None,
-                    "gain_interval": interval(gains) if arm != "alone" else None,
+                    "gain": float(np.mean(gains)) if gains and arm != ALONE else None,
+                    "gain_interval": interval(gains) if arm != ALONE else None,
                 }
         table.append(entry)
     return table
@@ -218,7 +220,7 @@ def plot(report: Mapping[str, Any], path: Path) -> None:
     """Gains over the student alone, a panel per split and metric; nothing where no arm has a gain."""
     from matplotlib.figure import Figure
 
-    rows = [row for row in report["arms"] if row["arm"] != "alone" and row[SPLITS[0]]["icc"]["gain"] is not None]
+    rows = [row for row in report["arms"] if row["arm"] != ALONE and row[SPLITS[0]]["icc"]["gain"] is not None]
     if not rows:
         return
     panels = [(split, metric) for split in _splits(rows[0]) for metric in ("icc", "pcc")]

@@ -20,7 +20,7 @@ def test_every_packaged_recipe_can_be_read(name):
 
 
 def test_the_named_ones_are_there():
-    assert {"dsrfau-s", "dsrfau-nano", "edge", "reference", "tiny"} <= set(recipe_names())
+    assert {"dsrfau-s", "dsrfau-nano", "few-persons", "edge", "reference", "tiny"} <= set(recipe_names())
 
 
 def test_settings_replace_single_values():
