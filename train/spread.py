@@ -8,6 +8,8 @@ held out, and are multiplied into the head: they cost nothing on the device, and
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import torch
 
@@ -47,3 +49,12 @@ def match_spread(
     if network.head.bias is not None:
         network.head.bias *= scale
     return factors
+
+
+@torch.no_grad()
+def undo_spread(network: HeatmapNetwork, sites: Sequence[str], factors: Mapping[str, float]) -> None:
+    """The head as the losses left it: they would take the factors of `match_spread` for an error."""
+    scale = torch.tensor([float(factors.get(site, 1.0)) for site in sites])
+    network.head.weight /= scale[:, None, None, None]
+    if network.head.bias is not None:
+        network.head.bias /= scale

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .average import command as average
 from .common import recipe_options, require_training
 from .confidence import command as confidence
 from .prepare import command as prepare
@@ -124,6 +125,7 @@ def both(**options: Any) -> None:
 command.add_command(summary)
 command.add_command(prepare)
 command.add_command(qat)
+command.add_command(average)
 command.add_command(confidence)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from dsrfau_edge.metrics import evaluate, sites_to_aus
 
@@ -20,7 +19,7 @@ from ..inference import predict_all
 from ..networks.heatmap import HeatmapNetwork
 from ..recipes import Recipe
 from ..run import RunOptions, calibration_crops, make_task
-from ..spread import match_spread
+from ..spread import match_spread, undo_spread
 from ..task import HeatmapTask
 from .equalize import equalize
 from .network import FakeQuantizedNetwork
@@ -55,7 +54,7 @@ class Tuning:
             network = FakeQuantizedNetwork(trained, self.scheme, crops, every=every).eval()
             self._equalized = self._cost(network)
             self._say("equalized", self._equalized)
-        _undo_spread(network, described.sites, described.training.get("spread") or {})
+        undo_spread(network, described.sites, described.training.get("spread") or {})
         student = self.recipe.qat.role(self.recipe.student)
         task = make_task(network, self.data, self.recipe, student, self.teacher, frozen_stages=frozen)
         if isinstance(task, DistillationTask):
@@ -109,12 +108,3 @@ def spoken(cost: Mapping[str, float | None]) -> str:
     else:
         agreement = f"mean ICC {rounded:.4f}, {rounded - exact:+.4f} against float ({exact:.4f})"
     return f"{agreement}; mean |ΔAU| {cost['mean_difference']:.4f} on {cost['crops']} held-out crops"
-
-
-@torch.no_grad()
-def _undo_spread(network: HeatmapNetwork, sites: tuple[str, ...], factors: Mapping[str, float]) -> None:
-    """The head as the losses left it: they would take the factors of `match_spread` for an error."""
-    scale = torch.tensor([float(factors.get(site, 1.0)) for site in sites])
-    network.head.weight /= scale[:, None, None, None]
-    if network.head.bias is not None:
-        network.head.bias /= scale
