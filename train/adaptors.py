@@ -28,7 +28,11 @@ def fit_adaptors(task: DistillationTask, crops: torch.Tensor) -> None:
     """
     training = task.training
     task.eval()
-    layers = {name: adaptor[0] for name, adaptor in task.adaptors.items() if isinstance(adaptor, nn.Sequential)}
+    layers = {
+        name: convolution
+        for name, adaptor in task.adaptors.items()
+        if isinstance(adaptor, nn.Sequential) and isinstance(convolution := adaptor[0], nn.Conv2d)
+    }
     squares: dict[str, torch.Tensor] = {}
     products: dict[str, torch.Tensor] = {}
     for batch in torch.split(crops, _BATCH) if layers else ():
