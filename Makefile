@@ -67,7 +67,10 @@ bench: $(VENV)/.demo
 LOOKS = --rig makehuman $(if $(ICT),--rig "ict=$(ICT)") $(if $(ASSETS),--assets "$(ASSETS)")
 student: $(VENV)/.full
 	$(BIN)/dsrfau-synth render --count 30720 --seed 0 -o runs/faces $(LOOKS)
-	$(BIN)/dsrfau-train all --data runs/faces -o runs/s --recipe dsrfau-s
+	$(BIN)/dsrfau-train all --data runs/faces -o runs/early --recipe dsrfau-s --set student.epochs=6
+	$(BIN)/dsrfau-train student --data runs/faces -o runs/late --recipe dsrfau-s --set student.epochs=12 --set student.learning_rate=1.5e-3 \
+	  --teacher runs/early/teacher --init runs/early/student
+	$(BIN)/dsrfau-train average runs/early/student runs/late/student --share 0.85 --data runs/faces -o runs/s --fresh
 	$(BIN)/dsrfau-train student --data runs/faces -o runs/nano --recipe dsrfau-nano --teacher runs/s/student --init runs/s/student
 	$(BIN)/dsrfau-export runs/s/student --target onnx --int8 --dynamic-batch --gate-data runs/faces --max-drop 0.02 -o runs/dsrfau-s.dsrfau --overwrite
 	$(BIN)/dsrfau-export runs/nano/student --target onnx --int8 --dynamic-batch --gate-data runs/faces --max-drop 0.02 -o runs/dsrfau-nano.dsrfau --overwrite
