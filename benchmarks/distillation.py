@@ -117,18 +117,23 @@ def _scored(folder: Path, data: Any, options: argparse.Namespace, *, kept: Path)
 
     network, checkpoint = load_network(folder)
     digest = checkpoint.training["fingerprint"]
-    if kept.is_file() and json.loads(kept.read_text())["fingerprint"] == digest:
+    wider = {f"{SPLITS[0]}, spread to {limit:g}": limit for limit in options.spread}
+    if kept.is_file():
         scores: dict[str, Any] = json.loads(kept.read_text())
-        return scores
+        if scores["fingerprint"] == digest and wider.keys() <= scores.keys():
+            return scores
     on_rig = np.array([record.get("rig") == options.rig for record in data.meta])
     held = data.split("held-out", held_out=options.held_out)
-    positions = {"new identities": held[~on_rig[held]], "new rig": np.flatnonzero(on_rig)}
-    scores = {name: held_out_metrics(network, data, own, split=name) for name, own in positions.items() if len(own)}
+    positions = {SPLITS[0]: held[~on_rig[held]], SPLITS[1]: np.flatnonzero(on_rig)}
+    found = {name: held_out_metrics(network, data, own, split=name) for name, own in positions.items() if len(own)}
+    for name, limit in wider.items():
+        _spread_to(limit, network, folder, data)
+        found[name] = held_out_metrics(network, data, positions[SPLITS[0]], split=name)
     scores = {
         "fingerprint": digest,
         **{
             name: {**score["mean"], "samples": score["samples"], "per_au": score["per_au"]}
-            for name, score in scores.items()
+            for name, score in found.items()
         },
         "seconds": checkpoint.training["seconds"],
         **{name: checkpoint.metrics[name] for name in ("parameters", "macs", "cpu_latency")},
@@ -137,8 +142,22 @@ def _scored(folder: Path, data: Any, options: argparse.Namespace, *, kept: Path)
     return scores
 
 
+def _spread_to(limit: float, network: Any, folder: Path, data: Any) -> None:
+    """Spread a checkpoint's intensities to another limit than its recipe's, by the persons it was trained on."""
+    from dsrfau_edge.train.checkpoint import load_network
+    from dsrfau_edge.train.recipes import recipe_with
+    from dsrfau_edge.train.spread import match_spread, undo_spread
+
+    trained, checkpoint = load_network(folder)
+    training = checkpoint.training
+    network.head.load_state_dict(trained.head.state_dict())
+    undo_spread(network, checkpoint.sites, training.get("spread") or {})
+    positions = data.split("train", **recipe_with(training["recipe"], []).data.split_options())
+    match_spread(network, data, positions, limit=limit, seed=training["seed"])
+
+
 def _splits(scores: Mapping[str, Any]) -> list[str]:
-    return [split for split in SPLITS if split in scores]
+    return [name for name, value in scores.items() if isinstance(value, Mapping) and "icc" in value]
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -324,6 +343,9 @@ def _arguments(arguments: Iterable[str] | None) -> argparse.Namespace:
     parser.add_argument("--rig", default="ict", help=f"the rig to hold out, or {NO_RIG}; default ict")
     parser.add_argument("--teacher", type=Path, help="its checkpoint, in place of training one; of the same protocol")
     parser.add_argument("--held-out", type=float, default=0.12, help="share of the other identities to hold out")
+    parser.add_argument(
+        "--spread", type=float, action="append", default=[], help="score with intensities spread to this limit, too"
+    )
     parser.add_argument("--seeds", type=_count, default=3, help="students per arm")
     parser.add_argument("--arm", action="append", choices=[*ARMS, *MORE], help="only these; default the first five")
     parser.add_argument("--set", dest="settings", action="append", default=[], help="change a value of the recipe")

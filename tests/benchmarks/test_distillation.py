@@ -85,9 +85,13 @@ def test_a_whole_run_and_what_is_kept(bench, tmp_path, capsys):
 
     # The same teacher for students of few persons; no rig is left out, so that there is nothing to say of a new one.
     bench.main([*command[:2], "-o", str(tmp_path / "few"), *command[4:], "--teacher", str(tmp_path / "out" / "teacher"),
-                "--rig", "none", "--set", "data.held_out=0.6"])  # fmt: skip
+                "--rig", "none", "--set", "data.held_out=0.6", "--spread", "1", "--spread", "3"])  # fmt: skip
     few = json.loads((tmp_path / "few" / "distillation.json").read_text())
-    assert set(few["arms"][0]) == {"arm", "seeds", "new identities"}
+    splits = {"new identities", "new identities, spread to 1", "new identities, spread to 3"}
+    assert set(few["arms"][0]) == {"arm", "seeds", *splits}
+    mean = {split: few["arms"][0][split]["mae"]["mean"] for split in splits}
+    assert mean["new identities, spread to 1"] == pytest.approx(mean["new identities"]), "the recipe does not spread"
+    assert mean["new identities, spread to 3"] != pytest.approx(mean["new identities"])
     assert "new rig" not in capsys.readouterr().out
     data = load_prepared([folder])
     assert few["samples"]["train"] == len(data.split("train", held_out=0.6))
