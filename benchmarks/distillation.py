@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import itertools
 import json
 import multiprocessing
 import platform
@@ -51,7 +52,7 @@ MORE: Mapping[str, tuple[str, ...]] = {
     "alone, even pixels": ("student.foreground=0.0",),
     "alone, even draws and pixels": ("data.balance=0.0", "student.foreground=0.0"),
 }
-METRICS = ("icc", "pcc", "mae")
+METRICS = {"icc": "ICC(3,1)", "pcc": "PCC", "mae": "MAE"}
 SPLITS = ("new identities", "new rig")
 NO_RIG = "none"
 
@@ -202,25 +203,20 @@ def interval(values: Sequence[float]) -> list[float] | None:
 
 
 def markdown(report: Mapping[str, Any]) -> str:
-    """The report as a table."""
-    teacher, splits = report["teacher"], _splits(report["teacher"])
-    titles = (f"{split}: ICC | gain | PCC | gain | MAE" for split in splits)
-    lines = ["| arm | seeds | " + " | ".join(titles) + " |", "|---|---|" + "---|" * 5 * len(splits)]
-    cells = [
-        f"{teacher[split]['icc']:.3f} | | {teacher[split]['pcc']:.3f} | | {teacher[split]['mae']:.3f}"
-        for split in splits
-    ]
-    lines.append(f"| *teacher* | 1 | {' | '.join(cells)} |")
-    for row in report["arms"]:
-        cells = []
-        for split in splits:
-            for metric in ("icc", "pcc"):
-                score = row[split][metric]
-                spread = f" ± {(score['interval'][1] - score['interval'][0]) / 2:.3f}" if score["interval"] else ""
-                cells += [f"{score['mean']:.3f}{spread}", _gain(score)]
-            cells.append(f"{row[split]['mae']['mean']:.3f}")
-        lines.append(f"| {row['arm']} | {row['seeds']} | " + " | ".join(cells) + " |")
-    lines += ["", "| network | parameters | MACs | ms a crop |", "|---|---|---|---|"]
+    """The report as tables: one of every split, one of the costs."""
+    lines: list[str] = []
+    for split in _splits(report["teacher"]):
+        lines += [f"**{split}**", "", "| arm | seeds | ICC | gain | PCC | gain | MAE | gain |", "|---" * 8 + "|"]
+        teacher = [f"{report['teacher'][split][metric]:.3f} | " for metric in METRICS]
+        lines.append(f"| *teacher* | 1 | {' | '.join(teacher)} |")
+        for row in report["arms"]:
+            cells = []
+            for score in (row[split][metric] for metric in METRICS):
+                reach = f" ± {(score['interval'][1] - score['interval'][0]) / 2:.3f}" if score["interval"] else ""
+                cells += [f"{score['mean']:.3f}{reach}", _gain(score)]
+            lines.append(f"| {row['arm']} | {row['seeds']} | " + " | ".join(cells) + " |")
+        lines.append("")
+    lines += ["| network | parameters | MACs | ms a crop |", "|---|---|---|---|"]
     for name, cost in report["costs"].items():
         time = "" if cost["milliseconds"] is None else f"{cost['milliseconds']:.2f}"
         lines.append(f"| {name} | {cost['parameters'] / 1e6:.2f} M | {cost['macs'] / 1e6:.0f} M | {time} |")
@@ -236,26 +232,30 @@ def _gain(score: Mapping[str, Any]) -> str:
 
 
 def plot(report: Mapping[str, Any], path: Path) -> None:
-    """Gains over the student alone, a panel per split and metric; nothing where no arm has a gain."""
+    """Gains over the student alone, a row of panels per split; nothing where no arm has a gain."""
     from matplotlib.figure import Figure
 
     rows = [row for row in report["arms"] if row["arm"] != ALONE and row[SPLITS[0]]["icc"]["gain"] is not None]
     if not rows:
         return
-    panels = [(split, metric) for split in _splits(rows[0]) for metric in ("icc", "pcc")]
-    figure = Figure(figsize=(1.5 + 3.5 * len(panels), 0.9 + 0.42 * len(rows)), layout="constrained")
-    for axes, (split, metric) in zip(figure.subplots(1, len(panels), sharey=True), panels, strict=True):
-        for place, row in enumerate(reversed(rows)):
+    splits = _splits(rows[0])
+    figure = Figure(figsize=(9.5, (0.9 + 0.3 * len(rows)) * len(splits)), layout="constrained")
+    panels = figure.subplots(len(splits), len(METRICS), sharex="col", sharey=True, squeeze=False)
+    for (place, split), (column, metric) in itertools.product(enumerate(splits), enumerate(METRICS)):
+        axes = panels[place, column]
+        for height, row in enumerate(reversed(rows)):
             score = row[split][metric]
             low, high = score["gain_interval"] or (score["gain"], score["gain"])
-            clear = low > 0 or high < 0
-            axes.plot([low, high], [place, place], color="tab:blue" if clear else "tab:gray", lw=2.5)
-            axes.plot(score["gain"], place, "o", color="tab:blue" if clear else "tab:gray")
+            colour = "tab:blue" if low > 0 or high < 0 else "tab:gray"
+            axes.plot([low, high], [height, height], color=colour, lw=2.5)
+            axes.plot(score["gain"], height, "o", color=colour)
         axes.axvline(0, color="black", lw=0.8)
         axes.set_yticks(range(len(rows)), [row["arm"] for row in reversed(rows)])
-        axes.set_title(split)
-        axes.set_xlabel(f"mean {'ICC(3,1)' if metric == 'icc' else 'PCC'} above the student alone")
         axes.spines[["top", "right"]].set_visible(False)
+        if column == 1:
+            axes.set_title(split)
+        if split == splits[-1]:
+            axes.set_xlabel(f"mean {METRICS[metric]} above the student alone")
     figure.savefig(path, dpi=130)
 
 
