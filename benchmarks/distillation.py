@@ -77,8 +77,8 @@ def settings_of(options: argparse.Namespace) -> list[str]:
     return [f"data.protocol={protocol}", f"data.held_out={options.held_out}", *options.settings]
 
 
-def train_teacher(options: argparse.Namespace) -> Path:
-    """Train the teacher, or keep it, or take the one that is named; returns its checkpoint folder."""
+def train_teacher(options: argparse.Namespace) -> dict[str, Any]:
+    """Train the teacher, or keep it, or take the one that is named; returns its scores."""
     from dsrfau_edge.train.data.prepared import load_prepared
     from dsrfau_edge.train.recipes import load_recipe
     from dsrfau_edge.train.run import RunOptions, train_role
@@ -88,8 +88,7 @@ def train_teacher(options: argparse.Namespace) -> Path:
     if options.teacher is None:
         recipe = load_recipe(options.recipe, settings_of(options))
         train_role("teacher", data, recipe, RunOptions(options.output, report=_say))
-    _scored(folder, data, options, kept=options.output / "teacher-scores.json")
-    return folder
+    return _scored(folder, data, options, kept=options.output / "teacher-scores.json")
 
 
 def train_student(job: Job) -> dict[str, Any]:
@@ -122,7 +121,8 @@ def _scored(folder: Path, data: Any, options: argparse.Namespace, *, kept: Path)
     if kept.is_file():
         scores: dict[str, Any] = json.loads(kept.read_text())
         if scores["fingerprint"] == digest and wider.keys() <= scores.keys():
-            return scores
+            others = {name for name in _splits(scores) if "spread" in name} - wider.keys()
+            return {name: value for name, value in scores.items() if name not in others}
     on_rig = np.array([record.get("rig") == options.rig for record in data.meta])
     held = data.split("held-out", held_out=options.held_out)
     positions = {SPLITS[0]: held[~on_rig[held]], SPLITS[1]: np.flatnonzero(on_rig)}
@@ -281,7 +281,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     """Train, score, report."""
     options = _arguments(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
-    train_teacher(options)
+    teacher = train_teacher(options)
     jobs = [Job(arm, seed, options) for seed in range(options.seeds) for arm in options.arm or ARMS]
     if options.jobs == 1:
         rows = [train_student(job) for job in jobs]
@@ -289,17 +289,18 @@ def main(arguments: Iterable[str] | None = None) -> None:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(options.jobs, context, initializer=_one_thread) as pool:
             rows = list(pool.map(train_student, jobs))
-    report = _report(options, jobs, rows)
+    report = _report(options, teacher, jobs, rows)
     (options.output / "distillation.json").write_text(json.dumps(report, indent=1))
     (options.output / "distillation.md").write_text(markdown(report))
     plot(report, options.output / "distillation.png")
     print(markdown(report))
 
 
-def _report(options: argparse.Namespace, jobs: Sequence[Job], rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _report(
+    options: argparse.Namespace, teacher: Mapping[str, Any], jobs: Sequence[Job], rows: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
     from dsrfau_edge.checkpoint import read_checkpoint
 
-    teacher = json.loads((options.output / "teacher-scores.json").read_text())
     checkpoint = read_checkpoint(options.teacher or options.output / "teacher")
     student = read_checkpoint(jobs[-1].folder / "student")
     return {
