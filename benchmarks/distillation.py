@@ -336,6 +336,16 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _limit(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = np.nan
+    if not 1 <= value < np.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no limit from 1 on")
+    return value
+
+
 def _arguments(arguments: Iterable[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, action="append", required=True, help="prepared renders of several rigs")
@@ -345,7 +355,7 @@ def _arguments(arguments: Iterable[str] | None) -> argparse.Namespace:
     parser.add_argument("--teacher", type=Path, help="its checkpoint, in place of training one; of the same protocol")
     parser.add_argument("--held-out", type=float, default=0.12, help="share of the other identities to hold out")
     parser.add_argument(
-        "--spread", type=float, action="append", default=[], help="score with intensities spread to this limit, too"
+        "--spread", type=_limit, action="append", default=[], help="score with intensities spread to this limit, too"
     )
     parser.add_argument("--seeds", type=_count, default=3, help="students per arm")
     parser.add_argument("--arm", action="append", choices=[*ARMS, *MORE], help="only these; default the first five")

@@ -104,3 +104,10 @@ def test_a_whole_run_and_what_is_kept(bench, tmp_path, capsys):
     bench.main(command)
     fewer = json.loads((tmp_path / "few" / "distillation.json").read_text())
     assert set(fewer["arms"][0]) == {"arm", "seeds", "new identities", "new identities, spread to 3"}
+
+
+@pytest.mark.parametrize("limit", ["0.9", "nan", "inf", "wide"])
+def test_no_spread_that_shrinks(bench, tmp_path, capsys, limit):
+    with pytest.raises(SystemExit):
+        bench.main(["--data", str(tmp_path), "-o", str(tmp_path / "out"), "--spread", limit])
+    assert f"{limit} is no limit from 1 on" in capsys.readouterr().err
