@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from dsrfau_edge.errors import DataError, UsageError
+from dsrfau_edge.manifest import MANIFEST
 
 SCHEMA = 1
 DESCRIPTION = "checkpoint.json"
@@ -51,6 +52,11 @@ def read_checkpoint(folder: str | Path, *, verify: bool = True) -> Checkpoint:
         DataError: it is none, of another schema, incomplete or damaged.
     """
     path = Path(folder) / DESCRIPTION
+    if (Path(folder) / MANIFEST).is_file():
+        raise DataError(
+            f"{folder} is a bundle: it holds a finished model, not weights that can be trained. Give the checkpoint "
+            "that it was exported from."
+        )
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         schema = raw.pop("schema")

@@ -9,13 +9,14 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 
 from dsrfau_edge.checkpoint import (
@@ -35,6 +36,7 @@ from .data.prepared import Indices, PreparedData
 from .data.targets import spot_sigma
 from .graph import export_graph, parity
 from .networks.heatmap import STRIDE, HeatmapNetwork, NetworkConfig
+from .spread import undo_spread
 
 CALIBRATION_COUNT = 200
 _PARITY_CROPS = 8
@@ -48,6 +50,7 @@ def save_checkpoint(
     calibration: Indices,
     training: Mapping[str, Any],
     metrics: Mapping[str, Any],
+    parents: Iterable[Checkpoint] = (),
 ) -> Checkpoint:
     """Write a checkpoint folder, replacing one of the same name.
 
@@ -58,6 +61,7 @@ def save_checkpoint(
         calibration: positions (of the training split) that int8 calibration may use.
         training: recipe, seed and so on.
         metrics: held-out metrics; the network's size, operations and latency are added.
+        parents: what it was made from or taught by; the licences of their data are its own, too.
 
     Raises:
         VerificationFailed: the exported graph does not match the network; nothing is written.
@@ -65,6 +69,9 @@ def save_checkpoint(
     """
     folder = Path(folder)
     require_replaceable(folder)
+    licences = {source["licence"] for source in data.sources}.union(
+        *(parent.data.get("licences", ()) for parent in parents)
+    )
     part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -86,7 +93,7 @@ def save_checkpoint(
             template=dict(index.template),
             heatmap={"size": side // STRIDE, "sigma": spot_sigma(side // STRIDE)},
             training=training,
-            data={"sets": list(data.sources), "licences": sorted({source["licence"] for source in data.sources})},
+            data={"sets": list(data.sources), "licences": sorted(licences)},
             metrics={**metrics, **size, "cpu_latency": cpu_latency(graph, side), "parity": verified},
             files={name: sha256_of(part / name) for name in (WEIGHTS, GRAPH, CALIBRATION)},
         )
@@ -97,8 +104,12 @@ def save_checkpoint(
     return checkpoint
 
 
-def load_network(folder: str | Path) -> tuple[HeatmapNetwork, Checkpoint]:
+def load_network(folder: str | Path, *, spread: bool = True) -> tuple[HeatmapNetwork, Checkpoint]:
     """Build a checkpoint's network with its weights, in evaluation mode.
+
+    Args:
+        folder: the checkpoint folder.
+        spread: as it predicts; without, as the losses left it, which is where a further training begins.
 
     Raises:
         DataError: the checkpoint is damaged, or its weights are not those of its network.
@@ -108,10 +119,12 @@ def load_network(folder: str | Path) -> tuple[HeatmapNetwork, Checkpoint]:
     try:
         # Not `load_file`, which keeps 12 KiB of every file for good (safetensors 0.8).
         network.load_state_dict(load((Path(folder) / WEIGHTS).read_bytes()))
-    except RuntimeError as error:
+    except (RuntimeError, SafetensorError) as error:
         raise DataError(
             f"{folder}: {WEIGHTS} does not hold the network that {DESCRIPTION} describes ({error})."
         ) from error
+    if not spread:
+        undo_spread(network, checkpoint.sites, checkpoint.training.get("spread") or {})
     return network.eval(), checkpoint
 
 
@@ -129,7 +142,7 @@ def start_from(network: HeatmapNetwork, sites: Sequence[str], folder: str | Path
     Raises:
         DataError: the checkpoint is damaged, or less than half of the network's weights are found in it.
     """
-    source, checkpoint = load_network(folder)
+    source, checkpoint = load_network(folder, spread=False)
     given, taken = source.state_dict(), dict[str, torch.Tensor]()
     for name, value in network.state_dict().items():
         if name.startswith("head.") and given[name].shape[1:] == value.shape[1:]:

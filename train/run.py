@@ -167,12 +167,11 @@ def execute(job: Job, data: PreparedData, recipe: Recipe, options: RunOptions) -
             _require_consent(destination, run, fingerprint)
     # Every process decides by itself, since any of them may look before the first one has cleared the folder.
     resume = not options.fresh and _marked(run) == fingerprint
-    if rank_zero_only.rank == 0:
-        _prepare(run, fingerprint, fresh=options.fresh)
-
     lightning.seed_everything(options.seed, workers=True, verbose=False)
     positions = data.split("train", **recipe.data.split_options())
     task = job.task()
+    if rank_zero_only.rank == 0:  # not before it is known that there is something to do
+        _prepare(run, fingerprint, fresh=options.fresh)
     started = time.monotonic()
     trainer = fit(task, data, job.config, recipe, options.fitting(run, role, resume=resume))
     seconds = time.monotonic() - started
@@ -189,6 +188,7 @@ def execute(job: Job, data: PreparedData, recipe: Recipe, options: RunOptions) -
             calibration=calibration,
             training={**training, **told},
             metrics=metrics,
+            parents=[read_checkpoint(path, verify=False) for path in job.parents.values() if path is not None],
         )
         (run / LAST).unlink(missing_ok=True)
     trainer.strategy.barrier()

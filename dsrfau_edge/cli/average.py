@@ -45,22 +45,22 @@ def command(
     fresh: bool,
     as_json: bool,
 ) -> None:
-    """Average the weights of two checkpoints of one network; writes OUTPUT/student.
+    """Average the weights of two checkpoints of one network; writes OUTPUT/student, or OUTPUT/teacher of two teachers.
 
     BEFORE is what a training started from (--init), AFTER what it gave: what lies between keeps most of what was gained
     on the faces of that training, and of what was known of others. Nothing is trained.
     """
     require_training()
-    from dsrfau_edge.checkpoint import DESCRIPTION
+    from dsrfau_edge.checkpoint import DESCRIPTION, read_checkpoint
     from dsrfau_edge.metrics import markdown_table
-    from dsrfau_edge.train.averaging import average_checkpoints
+    from dsrfau_edge.train.averaging import average_checkpoints, require_apart
     from dsrfau_edge.train.data.prepared import load_prepared
-    from dsrfau_edge.train.quantization.run import own_recipe, read_student
+    from dsrfau_edge.train.quantization.run import own_recipe
 
-    for checkpoint in (before, after):  # before the data, which takes its time
-        read_student(checkpoint)
+    _, described = (read_checkpoint(checkpoint) for checkpoint in (before, after))  # before the data takes its time
     recipe = own_recipe(after, [])
-    folder = output / "student"
+    folder = output / ("teacher" if described.training.get("role") == "teacher" else "student")
+    require_apart(folder, before, after)
     if (folder / DESCRIPTION).is_file() and not fresh:
         raise click.UsageError(
             f"{folder} holds a checkpoint. Replace it with --fresh, or choose another folder with -o."

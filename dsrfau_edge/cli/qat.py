@@ -80,13 +80,14 @@ def command(
     if (teacher is not None) == no_teacher:
         raise click.UsageError("Give one of the two: --teacher CHECKPOINT, or --no-teacher to learn without one.")
     require_training()
+    from dsrfau_edge.checkpoint import read_checkpoint
     from dsrfau_edge.train.data.prepared import load_prepared
-    from dsrfau_edge.train.quantization.run import own_recipe, read_student, train_quantized
+    from dsrfau_edge.train.quantization.run import own_recipe, train_quantized
     from dsrfau_edge.train.quantization.scheme import scheme_named
     from dsrfau_edge.train.recipes import load_recipe
     from dsrfau_edge.train.run import RunOptions
 
-    read_student(checkpoint)  # before the data, which takes its time
+    read_checkpoint(checkpoint)  # before the data, which takes its time
     wanted = [*settings, *([f"qat.epochs={epochs}"] if epochs else [])]
     chosen = load_recipe(recipe, wanted) if recipe else own_recipe(checkpoint, wanted)
     options = RunOptions(

@@ -106,8 +106,8 @@ def student(*, teacher: Path | None, no_teacher: bool, **options: Any) -> None:
     if teacher is None and not no_teacher:
         if not default.is_dir():
             raise click.UsageError(
-                f"A student needs a teacher, and {default} does not exist. Name one with --teacher, train both with "
-                "`dsrfau-train all`, or train without one with --no-teacher."
+                f"A student needs a teacher, and {default} does not exist. Name one with --teacher, train both on "
+                "this data with `dsrfau-train all`, or train without one with --no-teacher."
             )
         teacher = default
     _train(["student"], teacher, **options)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from calling import call
-from toy_data import write_toy
+from toy_data import toy_sample, write_toy
 
 pytest.importorskip("lightning", reason="training needs the train extra")
 
 from dsrfau_edge.checkpoint import DESCRIPTION, read_checkpoint  # noqa: E402
 from dsrfau_edge.errors import DataError, UsageError  # noqa: E402
+from dsrfau_edge.shards import read_index, write_index, write_shard  # noqa: E402
 from dsrfau_edge.train.averaging import average_checkpoints  # noqa: E402
 from dsrfau_edge.train.checkpoint import load_network  # noqa: E402
 from dsrfau_edge.train.data.prepared import load_prepared  # noqa: E402
@@ -87,6 +89,17 @@ def test_what_cannot_be_averaged(trained, tmp_path):
     (other / DESCRIPTION).write_text(json.dumps({**described, "template": {"landmarks": [1], "points": [[0.5, 0.5]]}}))
     with pytest.raises(DataError, match="differ in their template"):
         average_checkpoints(other, after, 0.5, data, recipe, tmp_path / "student")
+    with pytest.raises(UsageError, match="share of nan"):
+        average_checkpoints(before, after, float("nan"), data, recipe, tmp_path / "student")
+    shutil.rmtree(other)
+    shutil.copytree(after, other)
+    tuned = {**described["training"], "quantization": {"held_out": {"equalized": {"icc_float": 0.5}}}}
+    (other / DESCRIPTION).write_text(json.dumps({**described, "files": {}, "training": tuned}))
+    with pytest.raises(DataError, match="fine-tuned for int8"):
+        average_checkpoints(before, other, 0.5, data, recipe, tmp_path / "student")
+    index = replace(data.index, template={"landmarks": [1], "points": [[0.5, 0.5]]})
+    with pytest.raises(DataError, match="other sites or crops"):
+        average_checkpoints(before, after, 0.5, replace(data, index=index), recipe, tmp_path / "student")
     full = tmp_path / "full"
     full.mkdir()
     (full / "thesis.txt").write_text("mine")
@@ -108,6 +121,35 @@ def test_the_command(trained, tmp_path):
     assert replaced.code == 0, replaced.err
     assert replaced.out.startswith("0.5 of")
     assert read_checkpoint(tmp_path / "student").training["averaged"]["share"] == 0.5
+    taken = call(*command[:7], after.parent, "--fresh")
+    assert taken.code == 2
+    assert "one of the two" in taken.err
     missing = call(*command[:3], tmp_path / "nothing", *command[4:])
     assert missing.code == 5
     assert "not a checkpoint" in missing.err
+
+
+def test_a_training_on_fewer_action_units(trained, tmp_path):
+    """A coded set labels some units only: what both know is averaged, the result predicts what the later does."""
+    before, _, data, _, faces = trained
+    index = read_index(faces)
+    chosen = index.sites[1:3]
+    columns = [index.sites.index(site) for site in chosen]
+    coded = tmp_path / "coded"
+    samples = [toy_sample(number, identities=20) for number in range(40)]
+    samples = [replace(one, intensities=one.intensities[columns], centres=one.centres[columns]) for one in samples]
+    coded.mkdir()
+    shards = (write_shard(coded, "shard-000000.tar", samples),)
+    aus = tuple(dict.fromkeys(site.split("_")[0] for site in chosen))
+    write_index(coded, replace(index, sites=chosen, aus=aus, shards=shards, licence="research only"))
+    fewer = load_prepared([coded])
+    recipe = load_recipe("tiny", ["data.workers=0", "student.learning_rate=0.01"])
+    train_role("student", fewer, recipe, RunOptions(tmp_path / "fine", report=lambda text: None), init=before)
+    fine = tmp_path / "fine" / "student"
+    written = average_checkpoints(before, fine, 0.25, fewer, recipe, tmp_path / "student")
+    assert written.sites == chosen
+    old, new, found = weights(before), weights(fine), weights(tmp_path / "student")
+    torch.testing.assert_close(found["head.weight"], 0.75 * old["head.weight"][columns] + 0.25 * new["head.weight"])
+    assert written.data["licences"] == sorted({index.licence, "research only"})
+    assert read_checkpoint(fine).data["licences"] == written.data["licences"], "what it began from counts"
+    assert written.training["fingerprint"] != read_checkpoint(fine).training["fingerprint"]

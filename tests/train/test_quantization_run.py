@@ -14,7 +14,7 @@ from toy_data import SITES, toy_sample, write_toy
 torch = pytest.importorskip("torch", reason="training needs the train extra")
 pytest.importorskip("lightning", reason="training needs the train extra")
 
-from dsrfau_edge.checkpoint import sha256_of  # noqa: E402
+from dsrfau_edge.checkpoint import read_checkpoint, sha256_of  # noqa: E402
 from dsrfau_edge.errors import DataError, UsageError  # noqa: E402
 from dsrfau_edge.shards import read_index, write_index, write_shard  # noqa: E402
 from dsrfau_edge.train.checkpoint import load_network, save_checkpoint  # noqa: E402
@@ -22,7 +22,7 @@ from dsrfau_edge.train.data.dataset import Batch  # noqa: E402
 from dsrfau_edge.train.data.prepared import load_prepared  # noqa: E402
 from dsrfau_edge.train.module import TrainingModule  # noqa: E402
 from dsrfau_edge.train.networks.heatmap import HeatmapNetwork  # noqa: E402
-from dsrfau_edge.train.quantization.run import own_recipe, read_student, train_quantized  # noqa: E402
+from dsrfau_edge.train.quantization.run import own_recipe, train_quantized  # noqa: E402
 from dsrfau_edge.train.quantization.scheme import S8S8, U8S8  # noqa: E402
 from dsrfau_edge.train.quantization.tuning import Tuning  # noqa: E402
 from dsrfau_edge.train.recipes import load_recipe  # noqa: E402
@@ -76,9 +76,9 @@ def test_it_writes_an_ordinary_checkpoint_that_says_where_it_is_from(tmp_path, d
     network, described = load_network(tmp_path / "student")
     assert type(network) is HeatmapNetwork
     assert described == tuned
-    assert tuned.network == read_student(trained / "student").network
-    assert tuned.training["init"] == dict(read_student(trained / "student").files)
-    assert tuned.training["teacher"] == dict(read_student(trained / "teacher").files)
+    assert tuned.network == read_checkpoint(trained / "student").network
+    assert tuned.training["init"] == dict(read_checkpoint(trained / "student").files)
+    assert tuned.training["teacher"] == dict(read_checkpoint(trained / "teacher").files)
     assert tuned.training["quantization"]["scheme"] == "s8s8"
     assert set(tuned.training["spread"]) == set(SITES)
     costs = tuned.training["quantization"]["held_out"]
@@ -184,9 +184,9 @@ def test_frozen_stages_keep_their_weights_and_are_rounded(data, trained, tmp_pat
 
 def test_what_it_cannot_start_from(tmp_path, data, trained, tiny_bundle):
     with pytest.raises(DataError, match=r"is a bundle.*exported from"):
-        read_student(tiny_bundle)
+        read_checkpoint(tiny_bundle)
     with pytest.raises(DataError, match="not a checkpoint"):
-        read_student(tmp_path)
+        read_checkpoint(tmp_path)
     nameless = tmp_path / "nameless"
     shutil.copytree(trained / "student", nameless)
     described = json.loads((nameless / "checkpoint.json").read_text())

@@ -13,7 +13,6 @@ import numpy as np
 
 from dsrfau_edge.checkpoint import Checkpoint, read_checkpoint
 from dsrfau_edge.errors import DataError, UsageError
-from dsrfau_edge.manifest import MANIFEST
 
 from ..data.prepared import PreparedData
 from ..recipes import Recipe, recipe_with
@@ -22,20 +21,6 @@ from .scheme import Scheme
 from .tuning import Tuning
 
 ROLE = "student"
-
-
-def read_student(folder: Path) -> Checkpoint:
-    """The checkpoint to start from.
-
-    Raises:
-        DataError: it is a bundle, no checkpoint at all, or damaged.
-    """
-    if (folder / MANIFEST).is_file():
-        raise DataError(
-            f"{folder} is a bundle: it holds a finished model, not weights that can be trained. Give the checkpoint "
-            "that it was exported from."
-        )
-    return read_checkpoint(folder)
 
 
 def own_recipe(folder: Path, settings: Sequence[str]) -> Recipe:
@@ -47,9 +32,12 @@ def own_recipe(folder: Path, settings: Sequence[str]) -> Recipe:
         DataError: there is no such checkpoint.
         UsageError: it does not say by which, or says it in words that this version does not know.
     """
-    recorded = read_student(folder).training.get("recipe")
+    recorded = read_checkpoint(folder).training.get("recipe")
     if not isinstance(recorded, Mapping):
-        raise UsageError(f"{folder} does not say by which recipe it was trained. Name one with --recipe.")
+        raise UsageError(
+            f"{folder} does not say by which recipe it was trained, and so not whom it left out. Train it "
+            "again, or name a recipe where there is --recipe."
+        )
     return recipe_with(recorded, settings)
 
 
@@ -79,7 +67,7 @@ def train_quantized(
         UsageError: a folder to write to holds something else, a finished checkpoint of another recipe, or `folder`.
         DsrfauError: the loss stopped being a number.
     """
-    _require_fit(folder, read_student(folder), data)
+    _require_fit(folder, read_checkpoint(folder), data)
     destination = options.places(ROLE)[0]
     if destination.resolve() == folder.resolve():
         raise UsageError(f"The result would replace {folder}, which it starts from. Choose another folder with -o.")
