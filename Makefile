@@ -16,7 +16,7 @@ help:
 	@echo "make test     install everything and run the tests"
 	@echo "make lint     ruff and mypy"
 	@echo "make bench    latency of the bundled student in every runtime installed here"
-	@echo "make student  render faces, train teacher and student, bundle the student (hours; ASSETS=folder)"
+	@echo "make student  render faces, train teacher and student, bundle the students (hours; ASSETS=folder ICT=folder)"
 
 $(VENV)/.created:
 	@echo "== making $(VENV)"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import hashlib
 import itertools
 import json
 import multiprocessing
@@ -79,14 +80,22 @@ def settings_of(options: argparse.Namespace) -> list[str]:
 
 def train_teacher(options: argparse.Namespace) -> dict[str, Any]:
     """Train the teacher, or keep it, or take the one that is named; returns its scores."""
+    from dsrfau_edge.checkpoint import read_checkpoint
+    from dsrfau_edge.errors import DataError
     from dsrfau_edge.train.data.prepared import load_prepared
-    from dsrfau_edge.train.recipes import load_recipe
+    from dsrfau_edge.train.recipes import load_recipe, recipe_with
     from dsrfau_edge.train.run import RunOptions, train_role
 
     data = load_prepared(options.data, limit=options.limit)
+    recipe = load_recipe(options.recipe, settings_of(options))
+    _require_unseen(data, recipe, options, "A student of this recipe")
     folder: Path = options.teacher or options.output / "teacher"
-    if options.teacher is None:
-        recipe = load_recipe(options.recipe, settings_of(options))
+    if options.teacher is not None:
+        known = read_checkpoint(folder)
+        if known.sites != data.index.sites:
+            raise DataError(f"{folder} has other sites than this data, and cannot be scored on it.")
+        _require_unseen(data, recipe_with(known.training["recipe"], []), options, str(folder))
+    else:
         train_role("teacher", data, recipe, RunOptions(options.output, report=_say))
     return _scored(folder, data, options, kept=options.output / "teacher-scores.json")
 
@@ -116,16 +125,14 @@ def _scored(folder: Path, data: Any, options: argparse.Namespace, *, kept: Path)
     from dsrfau_edge.train.inference import held_out_metrics
 
     network, checkpoint = load_network(folder)
-    digest = checkpoint.training["fingerprint"]
+    digest = _digest(checkpoint.files, data, options)
     wider = {f"{SPLITS[0]}, spread to {limit:g}": limit for limit in options.spread}
     if kept.is_file():
         scores: dict[str, Any] = json.loads(kept.read_text())
         if scores["fingerprint"] == digest and wider.keys() <= scores.keys():
             others = {name for name in _splits(scores) if "spread" in name} - wider.keys()
             return {name: value for name, value in scores.items() if name not in others}
-    on_rig = np.array([record.get("rig") == options.rig for record in data.meta])
-    held = data.split("held-out", held_out=options.held_out)
-    positions = {SPLITS[0]: held[~on_rig[held]], SPLITS[1]: np.flatnonzero(on_rig)}
+    positions = _scored_positions(data, options)
     found = {name: held_out_metrics(network, data, own, split=name) for name, own in positions.items() if len(own)}
     for name, limit in wider.items():
         _spread_to(limit, network, folder, data)
@@ -143,16 +150,41 @@ def _scored(folder: Path, data: Any, options: argparse.Namespace, *, kept: Path)
     return scores
 
 
+def _scored_positions(data: Any, options: argparse.Namespace) -> dict[str, Any]:
+    on_rig = np.array([record.get("rig") == options.rig for record in data.meta])
+    held = data.split("held-out", held_out=options.held_out)
+    return {SPLITS[0]: held[~on_rig[held]], SPLITS[1]: np.flatnonzero(on_rig)}
+
+
+def _require_unseen(data: Any, recipe: Any, options: argparse.Namespace, whose: str) -> None:
+    """Refuse to score persons that a network is trained on."""
+    from dsrfau_edge.errors import DataError
+
+    trained = set(data.identities[data.split("train", **recipe.data.split_options())])
+    for split, positions in _scored_positions(data, options).items():
+        seen = trained & set(data.identities[positions])
+        if seen:
+            raise DataError(
+                f"{whose} is trained on {len(seen)} of the persons that it would be scored on ({split}). Hold out as "
+                "many in training (data.held_out, data.protocol) as --held-out and --rig say."
+            )
+
+
+def _digest(files: Mapping[str, str], data: Any, options: argparse.Namespace) -> str:
+    """Of which network on which persons scores are."""
+    sets = [(source["index_sha256"], source["samples"]) for source in data.sources]
+    return hashlib.sha256(json.dumps([dict(files), sets, options.rig, options.held_out]).encode()).hexdigest()
+
+
 def _spread_to(limit: float, network: Any, folder: Path, data: Any) -> None:
     """Spread a checkpoint's intensities to another limit than its recipe's, by the persons it was trained on."""
     from dsrfau_edge.train.checkpoint import load_network
     from dsrfau_edge.train.recipes import recipe_with
-    from dsrfau_edge.train.spread import match_spread, undo_spread
+    from dsrfau_edge.train.spread import match_spread
 
-    trained, checkpoint = load_network(folder)
+    trained, checkpoint = load_network(folder, spread=False)
     training = checkpoint.training
     network.head.load_state_dict(trained.head.state_dict())
-    undo_spread(network, checkpoint.sites, training.get("spread") or {})
     positions = data.split("train", **recipe_with(training["recipe"], []).data.split_options())
     match_spread(network, data, positions, limit=limit, seed=training["seed"])
 
@@ -279,10 +311,19 @@ def costs(scored: Mapping[str, Mapping[str, Any]], sites: int, side: int) -> dic
 
 def main(arguments: Iterable[str] | None = None) -> None:
     """Train, score, report."""
-    options = _arguments(arguments)
+    from dsrfau_edge.errors import DsrfauError
+
+    try:
+        run(_arguments(arguments))
+    except (DsrfauError, FileExistsError) as error:
+        sys.exit(f"error: {error}")
+
+
+def run(options: argparse.Namespace) -> None:
+    """All runs, and their report."""
     options.output.mkdir(parents=True, exist_ok=True)
     teacher = train_teacher(options)
-    jobs = [Job(arm, seed, options) for seed in range(options.seeds) for arm in options.arm or ARMS]
+    jobs = [Job(arm, seed, options) for seed in range(options.seeds) for arm in dict.fromkeys(options.arm or ARMS)]
     if options.jobs == 1:
         rows = [train_student(job) for job in jobs]
     else:

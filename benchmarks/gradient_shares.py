@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ import torch
 
 def gradient_shares(options: argparse.Namespace) -> dict[str, Any]:
     """Values and gradients of all losses; see the module."""
+    from dsrfau_edge.errors import DataError
     from dsrfau_edge.train.adaptors import fit_adaptors
     from dsrfau_edge.train.checkpoint import load_network
     from dsrfau_edge.train.data.prepared import load_prepared
@@ -34,7 +36,9 @@ def gradient_shares(options: argparse.Namespace) -> dict[str, Any]:
     everywhere = [f"distillation.{kind}_stages={list(STAGES)}" for kind in ("feature", "relation")]
     recipe = load_recipe(options.recipe, [*options.settings, *everywhere])
     if options.student:
-        network = load_network(options.student)[0]
+        network, known = load_network(options.student, spread=False)
+        if known.sites != data.index.sites:
+            raise DataError(f"{options.student} has other sites than this data. Give data like what it was trained on.")
     else:
         network = HeatmapNetwork(recipe.student.network, len(data.index.sites))
     task = make_task(network, data, recipe, recipe.student, options.teacher)
@@ -78,14 +82,25 @@ def _batches(data: Any, recipe: Any, options: argparse.Namespace) -> Iterable[An
 
 def main(arguments: Iterable[str] | None = None) -> None:
     """Measure and print."""
+    from dsrfau_edge.errors import DsrfauError
+
     options = _arguments(arguments)
-    table = gradient_shares(options)
+    try:
+        table = gradient_shares(options)
+    except DsrfauError as error:
+        sys.exit(f"error: {error}")
     if options.json:
         print(json.dumps(table))
         return
     print("| loss | value | gradient, share of the heatmaps' |\n|---|---|---|")
     for name, row in table.items():
         print(f"| {name} | {row['value']:.4f} | {row['share']:.2f} |")
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number from 1 on")
+    return int(text)
 
 
 def _arguments(arguments: Iterable[str] | None) -> argparse.Namespace:
@@ -95,8 +110,8 @@ def _arguments(arguments: Iterable[str] | None) -> argparse.Namespace:
     parser.add_argument("--student", type=Path, help="a student's checkpoint; default a fresh one of the recipe")
     parser.add_argument("--recipe", default="dsrfau-nano", help="default dsrfau-nano")
     parser.add_argument("--set", dest="settings", action="append", default=[], help="change a value of the recipe")
-    parser.add_argument("--batches", type=int, default=4, help="batches to average over; default 4")
-    parser.add_argument("--limit", type=int, help="use no more than so many crops of each folder")
+    parser.add_argument("--batches", type=_count, default=4, help="batches to average over; default 4")
+    parser.add_argument("--limit", type=_count, help="use no more than so many crops of each folder")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(None if arguments is None else list(arguments))

@@ -75,3 +75,36 @@ def test_the_table_of_a_checkpoint(bench, runs, capsys):
     assert lines[2].startswith("| heatmap |")
     assert lines[2].endswith("| 1.00 |")
     assert len(lines) == 12
+
+
+def test_a_student_is_looked_at_as_the_losses_left_it(bench, runs, tmp_path, capsys):
+    folder, data = runs
+    command = [
+        "--data",
+        str(data),
+        "--recipe",
+        "tiny",
+        "--teacher",
+        str(folder / "teacher"),
+        "--batches",
+        "1",
+        "--json",
+    ]
+    tables = []
+    for spread in (1.0, 3.0):  # the same network, its intensities spread in the end or not
+        recipe = load_recipe("tiny", ["student.epochs=1", "data.workers=0", f"student.spread={spread}"])
+        out = tmp_path / f"spread-{spread:g}"
+        train_role("student", load_prepared([data]), recipe, RunOptions(out, report=lambda text: None))
+        bench.main([*command, "--student", str(out / "student")])
+        tables.append(json.loads(capsys.readouterr().out))
+    assert tables[0]["heatmap"]["gradient"] == pytest.approx(tables[1]["heatmap"]["gradient"], rel=1e-3)
+
+
+def test_wrong_input_is_told(bench, runs, tmp_path, capsys):
+    folder, data = runs
+    command = ["--data", str(data), "--recipe", "tiny", "--teacher", str(folder / "teacher")]
+    with pytest.raises(SystemExit, match="error: .*not a checkpoint"):
+        bench.main([*command, "--student", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        bench.main([*command, "--batches", "0"])
+    assert "0 is no number from 1 on" in capsys.readouterr().err
