@@ -22,6 +22,7 @@ from .quantile import RunningQuantile
 Mode = Literal["online", "held"]
 _LONGEST = 0.25  # seconds that one frame stands for at most, so that a gap in the stream counts for nothing
 _SAMPLE = 0.08  # seconds between two frames that are looked at; the values are smooth, and every frame costs time
+_GAIN = 2.0  # what is above a level is never stretched by more: close to 5 there is nothing but noise to stretch
 _REFRESH = 0.5  # seconds of trusted time after which the level is worked out anew
 
 
@@ -225,8 +226,8 @@ class NeutralBaseline:
         write_levels(Path(path), self.to_dict())
 
     def _set_level(self, level: list[float]) -> None:
-        """What a value is above the level counts as a part of what it could be, so that 5 remains 5."""
-        self._gains = [MAX_INTENSITY / (MAX_INTENSITY - low) if low < MAX_INTENSITY else 1.0 for low in level]
+        """What a value is above the level counts as a part of what it could be, so that 5 remains 5, up to a limit."""
+        self._gains = [MAX_INTENSITY / max(MAX_INTENSITY - low, MAX_INTENSITY / _GAIN) for low in level]
         self._level = level
 
     def _averaged(self, values: Sequence[float], passed: float) -> list[float]:

@@ -101,6 +101,13 @@ def test_the_rest_is_found_between_expressions():
     assert baseline.correct([2.9, 3.1, 2.6]) == pytest.approx([2.5, 2.5, 2.5], abs=0.05)
 
 
+def test_noise_of_a_face_that_rests_near_the_top_stays_noise():
+    level = dict.fromkeys(SITES, 4.95)
+    baseline = NeutralBaseline(Baseline(mode="held", level=level), SITES)
+    assert baseline.correct([4.95, 4.98, 5.0]) == pytest.approx([0, 0.06, 0.1])
+    assert NeutralBaseline(Baseline(mode="held", level=dict.fromkeys(SITES, 5.0)), SITES).correct([5.0] * 3) == [0] * 3
+
+
 @pytest.mark.parametrize("rate", [5, 10, 30, 120])
 def test_ready_after_so_many_seconds_at_any_rate(rate):
     baseline = NeutralBaseline(Baseline(ready_after=5), SITES)
